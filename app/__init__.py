@@ -1,0 +1,1 @@
+"""The web side of Hushbeat: two Flask applications, one a role."""

@@ -1,0 +1,1 @@
+"""Role A, the aggregator: accounts, consents, uploads, tallies and their pages."""

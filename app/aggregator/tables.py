@@ -1,0 +1,194 @@
+"""Role A's tables: accounts, consents, sealed recordings, ciphertexts of results, ranges and tallies.
+
+No column of this file ever holds a score, a heart rate, a verdict or a count of findings in plaintext.
+Times are Unix seconds (UTC); identifiers are 32 hex digits; `day` is the patient's local day.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from flask_login import UserMixin
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Base(DeclarativeBase):
+    """Declarative base of the aggregator."""
+
+
+db = SQLAlchemy(model_class=Base)
+
+
+class AccountKind(StrEnum):
+    PATIENT = "patient"
+    DOCTOR = "doctor"
+    OPERATOR = "operator"
+
+
+class RecordingState(StrEnum):
+    """Every state that a recording can be in; the last three are final."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    REPORTED = "reported"
+    COUNTED = "counted"
+    UNREADABLE = "unreadable"
+    FAILED = "failed"
+
+
+class RangeState(StrEnum):
+    """PROPOSED -> CHECKED (lo <= hi compared) -> ACTIVE or REFUSED; an ACTIVE one ends REPLACED."""
+
+    PROPOSED = "proposed"
+    CHECKED = "checked"
+    ACTIVE = "active"
+    REFUSED = "refused"
+    REPLACED = "replaced"
+
+
+class Account(UserMixin, Base):  # type: ignore[misc]
+    """A person who logs in. `collector` is the pseudonym that the key holder knows."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    login: Mapped[str] = mapped_column(String(64), unique=True)
+    display_name: Mapped[str] = mapped_column(String(80))
+    password_hash: Mapped[str] = mapped_column(String(255))
+    kind: Mapped[AccountKind] = mapped_column(String(16))
+    age_band: Mapped[str] = mapped_column(String(16), default="adult")
+    collector: Mapped[str] = mapped_column(String(32), unique=True)
+    key_jwk: Mapped[str | None] = mapped_column(String(512))
+    thumbprint: Mapped[str | None] = mapped_column(String(64), unique=True)
+    doctor_code: Mapped[str | None] = mapped_column(String(19), unique=True)
+    # Renewed at every login and password change: a stolen older session cookie stops working.
+    session_id: Mapped[str] = mapped_column(String(32), unique=True)
+    created_at: Mapped[int]
+
+    def get_id(self) -> str:
+        """What Flask-Login keeps in the session cookie."""
+        return self.session_id
+
+
+class ApiToken(Base):
+    """A bearer token of a program; only its SHA-256 is kept."""
+
+    __tablename__ = "api_tokens"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    expires_at: Mapped[int]
+    account: Mapped[Account] = relationship()
+
+
+class Recording(Base):
+    """A sealed recording on its way. The row is the truth, a Celery message is a hint."""
+
+    __tablename__ = "recordings"
+    __table_args__ = (Index("ix_recordings_state", "state", "lease_until"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    pseudonym: Mapped[str] = mapped_column(String(32), index=True)
+    day: Mapped[str] = mapped_column(String(10))
+    state: Mapped[RecordingState] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String(32))
+    sealed_sha256: Mapped[str] = mapped_column(String(64))
+    sealed_bytes: Mapped[int]
+    uploaded_at: Mapped[int]
+    finished_at: Mapped[int | None]
+    # Inference lease: who works on it, until when, and how often somebody began.
+    lease: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    # The report; the ciphertexts go to NULL once counted, the hash stays to know a replay.
+    report_sha256: Mapped[str | None] = mapped_column(String(64))
+    model: Mapped[str | None] = mapped_column(String(64))
+    key_id: Mapped[str | None] = mapped_column(String(64))
+    sound: Mapped[bytes | None] = mapped_column(LargeBinary)
+    rate: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class Comparison(Base):
+    """A position (pseudonym, day, number) that the aggregator compares with the key holder.
+
+    Written before the first message, so that everything sent for a position is the same after a
+    crash: the seed of A's randomness (sealed) and the range that was in force.
+    """
+
+    __tablename__ = "comparisons"
+    __table_args__ = (UniqueConstraint("pseudonym", "day", "key_id", "number"),)
+
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"), primary_key=True)
+    pseudonym: Mapped[str] = mapped_column(String(32))
+    day: Mapped[str] = mapped_column(String(10))
+    key_id: Mapped[str] = mapped_column(String(64))
+    number: Mapped[int]
+    range_id: Mapped[str | None] = mapped_column(ForeignKey("ranges.id"))
+    age_band: Mapped[str] = mapped_column(String(16))
+    sealed_seed: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class Tally(Base):
+    """Enc(counts + mask) of one patient, day and key; `recordings` is how many it holds."""
+
+    __tablename__ = "tallies"
+
+    pseudonym: Mapped[str] = mapped_column(String(32), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    recordings: Mapped[int] = mapped_column(default=0)
+    ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
+    # Only one aggregation worker advances a tally at a time; exactness does not depend on it.
+    lease: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[int] = mapped_column(default=0)
+
+
+class Consent(Base):
+    """A patient's grant to a doctor: the signed grant, and the signed revocation that ended it."""
+
+    __tablename__ = "consents"
+
+    grant_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    patient_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    doctor_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    grant: Mapped[str] = mapped_column(String(2048))
+    revocation: Mapped[str | None] = mapped_column(String(2048))
+    granted_at: Mapped[int]
+    revoked_at: Mapped[int | None]
+    patient: Mapped[Account] = relationship(foreign_keys=[patient_id])
+    doctor: Mapped[Account] = relationship(foreign_keys=[doctor_id])
+
+
+class Range(Base):
+    """A healthy range made in a doctor's browser: threshold, lo and hi as ciphertexts."""
+
+    __tablename__ = "ranges"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    pseudonym: Mapped[str] = mapped_column(String(32), index=True)
+    doctor_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    state: Mapped[RangeState] = mapped_column(String(16))
+    key_id: Mapped[str] = mapped_column(String(64))
+    threshold: Mapped[bytes] = mapped_column(LargeBinary)
+    lo: Mapped[bytes] = mapped_column(LargeBinary)
+    hi: Mapped[bytes] = mapped_column(LargeBinary)
+    proposal: Mapped[str] = mapped_column(String(8192))
+    created_at: Mapped[int]
+    # Enc([hi >= lo] + mask), opened by the doctor only, and the sealed seed while it is made.
+    check: Mapped[bytes | None] = mapped_column("check_ciphertext", LargeBinary)
+    sealed_seed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    doctor: Mapped[Account] = relationship()
+
+
+class WorkerSighting(Base):
+    """When a worker was last heard of, for the operator's page."""
+
+    __tablename__ = "worker_sightings"
+
+    name: Mapped[str] = mapped_column(String(120), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    ready: Mapped[bool]
+    seen_at: Mapped[int]

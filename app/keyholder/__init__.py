@@ -1,0 +1,1 @@
+"""Role B, the key holder: manifest, comparisons, enrolment and grants, openings."""

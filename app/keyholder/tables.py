@@ -1,0 +1,82 @@
+"""Role B's tables: collectors, grants, served positions and spent openings, all by pseudonym.
+
+No account, no stored result and no decrypted number is ever in here. Times are Unix seconds (UTC).
+"""
+
+from __future__ import annotations
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Declarative base of the key holder."""
+
+
+db = SQLAlchemy(model_class=Base)
+
+
+class Collector(Base):
+    """A collector's pinned public key."""
+
+    __tablename__ = "collectors"
+
+    collector: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    key_jwk: Mapped[str] = mapped_column(String(512))
+    thumbprint: Mapped[str] = mapped_column(String(64), unique=True)
+    enrolled_at: Mapped[int]
+
+
+class Grant(Base):
+    """A grant signed by the owner; a revocation signed by the owner ends it."""
+
+    __tablename__ = "grants"
+
+    grant_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    patient: Mapped[str] = mapped_column(String(32), index=True)
+    doctor: Mapped[str] = mapped_column(String(32), index=True)
+    doctor_thumbprint: Mapped[str] = mapped_column(String(64))
+    grant: Mapped[str] = mapped_column(String(2048))
+    revocation: Mapped[str | None] = mapped_column(String(2048))
+    granted_at: Mapped[int]
+    revoked_at: Mapped[int | None]
+
+
+class ServedTally(Base):
+    """How many recordings of a (pseudonym, day) B has served under a key, in order, without gaps."""
+
+    __tablename__ = "served_tallies"
+
+    pseudonym: Mapped[str] = mapped_column(String(32), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    served: Mapped[int] = mapped_column(default=0)
+
+
+class ComparisonAnswer(Base):
+    """The answer of one round of one position, kept so that a resend gets the same bytes.
+
+    The hash stays for good; the answer goes once the next number of the tally is asked for.
+    """
+
+    __tablename__ = "comparison_answers"
+
+    # "recording|pseudonym|day|key_id|number" or "range|range_id|pseudonym|key_id"
+    position: Mapped[str] = mapped_column(String(180), primary_key=True)
+    round: Mapped[int] = mapped_column(primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    answered_at: Mapped[int]
+
+
+class SpentOpening(Base):
+    """A used nonce of a statement or enrolment; swept after its expiry."""
+
+    __tablename__ = "spent_openings"
+
+    jti: Mapped[str] = mapped_column(String(32), primary_key=True)
+    collector: Mapped[str] = mapped_column(String(32), index=True)
+    recordings: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)

@@ -1,0 +1,229 @@
+"""Every setting of every process: a frozen dataclass a role, read from the environment.
+
+Each process reads only its own settings. Secrets come from files below `HUSHBEAT_HOME`, made by the
+role's `init` command with mode 0600; their places follow from the home and the role. The
+documentation of each setting is docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or cannot be used; the message names it and says what it takes."""
+
+
+class _Environment:
+    """Typed reading of one mapping of settings."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def text(self, name: str, default: str) -> str:
+        return self._values.get(name, "").strip() or default
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        raw = self.text(name, str(default))
+        try:
+            value = int(raw)
+        except ValueError:
+            raise ConfigurationError(f"{name} must be a whole number, not {raw!r}.") from None
+        if not low <= value <= high:
+            raise ConfigurationError(f"{name} must be from {low} to {high}, not {value}.")
+        return value
+
+    def url(self, name: str, default: str) -> str:
+        value = self.text(name, default).rstrip("/")
+        if not value.startswith(("http://", "https://")):
+            raise ConfigurationError(f"{name} must begin with http:// or https://, not {value!r}.")
+        return value
+
+    def home(self) -> Path:
+        return Path(self.text("HUSHBEAT_HOME", "var")).resolve()
+
+
+def _sqlite(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def _broker(env: _Environment, home: Path) -> str:
+    return env.text("BROKER_URL", f"filesystem://{home / 'broker'}")
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatorConfig:
+    """Role A, its aggregation workers and its sweeper."""
+
+    home: Path
+    database_url: str
+    broker_url: str
+    blob_url: str
+    public_url: str
+    keyholder_url: str
+    max_upload_bytes: int
+    lease_seconds: int
+    max_attempts: int
+    sweep_seconds: int
+    session_minutes: int
+    login_attempts_per_minute: int
+    ratelimit_storage_url: str
+    trusted_proxies: int
+
+    @classmethod
+    def from_environment(cls, values: Mapping[str, str] = os.environ) -> Self:
+        env = _Environment(values)
+        home = env.home()
+        return cls(
+            home=home,
+            database_url=env.text(
+                "DATABASE_URL", _sqlite(home / "aggregator" / "aggregator.sqlite3")
+            ),
+            broker_url=_broker(env, home),
+            blob_url=env.text("BLOB_URL", f"file://{home / 'blobs'}"),
+            public_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
+            keyholder_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
+            max_upload_bytes=env.number("MAX_UPLOAD_BYTES", 20_000_000, 1_000, 1_000_000_000),
+            lease_seconds=env.number("LEASE_SECONDS", 60, 1, 3600),
+            max_attempts=env.number("MAX_ATTEMPTS", 3, 1, 20),
+            sweep_seconds=env.number("SWEEP_SECONDS", 5, 1, 600),
+            session_minutes=env.number("SESSION_MINUTES", 60, 5, 1440),
+            login_attempts_per_minute=env.number("LOGIN_ATTEMPTS_PER_MINUTE", 10, 1, 10_000),
+            ratelimit_storage_url=env.text("RATELIMIT_STORAGE_URL", "memory://"),
+            trusted_proxies=env.number("TRUSTED_PROXIES", 0, 0, 5),
+        )
+
+    @property
+    def secrets(self) -> Path:
+        """Folder of role A's own secrets: session key, statement-signing key, storage key."""
+        return self.home / "aggregator" / "secrets"
+
+    @property
+    def fingerprint_file(self) -> Path:
+        """The pinned fingerprint of the key holder's manifest key."""
+        return self.home / "public" / "keyholder-fingerprint"
+
+    @property
+    def secure_cookies(self) -> bool:
+        return self.public_url.startswith("https://")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyholderConfig:
+    """Role B."""
+
+    home: Path
+    database_url: str
+    public_url: str
+    aggregator_url: str
+    openings_per_hour: int
+    trusted_proxies: int
+
+    @classmethod
+    def from_environment(cls, values: Mapping[str, str] = os.environ) -> Self:
+        env = _Environment(values)
+        home = env.home()
+        return cls(
+            home=home,
+            database_url=env.text("DATABASE_URL", _sqlite(home / "keyholder" / "keyholder.sqlite3")),
+            public_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
+            aggregator_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
+            openings_per_hour=env.number("OPENINGS_PER_HOUR", 600, 1, 1_000_000),
+            trusted_proxies=env.number("TRUSTED_PROXIES", 0, 0, 5),
+        )
+
+    @property
+    def secrets(self) -> Path:
+        """Folder of role B's secrets: sealed Paillier key, passphrase, mask key, manifest key."""
+        return self.home / "keyholder" / "secrets"
+
+    @property
+    def aggregator_public_file(self) -> Path:
+        """JWK of role A's statement-signing key, brought here when the roles are set up."""
+        return self.home / "public" / "aggregator.json"
+
+    @property
+    def worker_public_file(self) -> Path:
+        """`{sealing: {key_id, public}, report_key: JWK}` of the inference workers."""
+        return self.home / "public" / "inference.json"
+
+    @property
+    def fingerprint_file(self) -> Path:
+        """Where `init` writes the fingerprint that everybody else pins."""
+        return self.home / "public" / "keyholder-fingerprint"
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceConfig:
+    """The inference worker: no database, no blob store, only its broker and the two URLs."""
+
+    home: Path
+    broker_url: str
+    aggregator_url: str
+    keyholder_url: str
+    max_upload_bytes: int
+
+    @classmethod
+    def from_environment(cls, values: Mapping[str, str] = os.environ) -> Self:
+        env = _Environment(values)
+        home = env.home()
+        return cls(
+            home=home,
+            broker_url=_broker(env, home),
+            aggregator_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
+            keyholder_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
+            max_upload_bytes=env.number("MAX_UPLOAD_BYTES", 20_000_000, 1_000, 1_000_000_000),
+        )
+
+    @property
+    def secrets(self) -> Path:
+        """Folder of the worker's secrets: recordings' private key, report-signing key."""
+        return self.home / "inference" / "secrets"
+
+    @property
+    def public_file(self) -> Path:
+        return self.home / "public" / "inference.json"
+
+    @property
+    def fingerprint_file(self) -> Path:
+        return self.home / "public" / "keyholder-fingerprint"
+
+
+def celery_settings(broker_url: str) -> dict[str, object]:
+    """Settings that every sender and worker shares. Messages carry ids only and are hints.
+
+    kombu's filesystem transport polls; at its default of one second it would take one message a
+    second. A lost message costs nothing but time: the row is the truth and the sweeper queues again.
+    """
+    settings: dict[str, object] = {
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_acks_late": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "broker_connection_retry_on_startup": True,
+        "task_default_queue": "hushbeat",
+    }
+    if broker_url.startswith("filesystem://"):
+        folder = Path(broker_url.removeprefix("filesystem://"))
+        for part in ("queue", "control"):
+            (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings |= {
+            "broker_url": "filesystem://",
+            "broker_transport_options": {
+                "data_folder_in": str(folder / "queue"),
+                "data_folder_out": str(folder / "queue"),
+                "control_folder": str(folder / "control"),
+                "polling_interval": 0.05,
+            },
+        }
+    else:
+        settings["broker_url"] = broker_url
+    return settings

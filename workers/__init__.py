@@ -1,0 +1,1 @@
+"""The Celery workers: inference (no database) and aggregation (role A's database)."""
