@@ -1,0 +1,55 @@
+# Hushbeat: every target explains itself with `make help`.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test test-all check lock train translations clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.runtime: requirements.txt deploy/prepare
+	@deploy/prepare runtime
+
+$(VENV)/.tests: requirements-dev.txt $(VENV)/.runtime
+	@deploy/prepare tests
+
+setup: $(VENV)/.runtime ## Make the virtual environment with the pinned dependencies
+
+run: setup ## Start both roles and the workers on this machine (Ctrl-C stops everything)
+	@exec $(BIN)/python -m deploy.local.run $(RUN_ARGS)
+
+demo: setup ## Show the whole way of a recording in a temporary folder: make demo [RECORDINGS=folder]
+	@exec $(BIN)/python -m deploy.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
+
+check: $(VENV)/.tests ## Style, types and import rules
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+test: check ## Everything that must pass: unit, property, protocol, processes, databases, browser
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: check ## The same with the long seeds and the exhaustive comparisons
+	@$(BIN)/python -m pytest
+
+train: ## Train, evaluate and export the models again: make train [DATA=folder]
+	@deploy/prepare training
+	@.venv-training/bin/python -m models.train --root "$(or $(DATA),../shared/data)"
+
+translations: $(VENV)/.runtime ## Extract the messages, update the catalogues and compile them
+	@$(BIN)/pybabel -q extract -F babel.cfg -o app/translations/messages.pot .
+	@$(BIN)/pybabel -q update -i app/translations/messages.pot -d app/translations
+	@$(BIN)/pybabel -q compile -d app/translations
+
+lock: setup ## Compile requirements*.in into requirements*.txt with hashes
+	@$(BIN)/python -m pip install -q pip-tools
+	@cd $(CURDIR) && for f in requirements requirements-dev; do \
+		CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile -q --generate-hashes --allow-unsafe --strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -o $$f.txt $$f.in; done
+
+clean: ## Remove what the targets made here, except the data in var/
+	rm -rf $(VENV) .venv-training .mypy_cache .ruff_cache .pytest_cache .hypothesis test-artifacts
