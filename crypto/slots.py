@@ -1,0 +1,66 @@
+"""How several small numbers share one plaintext (docs/protocol.md, section 2)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from crypto.errors import PlaintextOutOfRange
+
+SCORE_BITS = 16
+"""l: scores, rates and thresholds are integers in [0, 2^l)."""
+
+SIGMA = 64
+"""Statistical security of a masked difference: it is uniform but for 2^-sigma."""
+
+COMPARISON_SLOT_BITS = SCORE_BITS + SIGMA + 2
+"""Room for z + r with z < 2^(l+1) and r < 2^(l+1+sigma)."""
+
+COUNT_SLOT_BITS = 24
+"""One finding of one cell of an opening: up to 16,777,215 recordings."""
+
+CELL_BITS = 2 * COUNT_SLOT_BITS
+"""Both findings of a cell: sound in the low slot, rate in the high one."""
+
+OPERATING_POINT = 32_768
+"""The rescaled score from which a recording sounds abnormal, unless a doctor set a threshold."""
+
+
+@dataclass(frozen=True, repr=False)
+class Counts:
+    """How many recordings of a cell were abnormal by sound and by heart rate. A secret."""
+
+    sound: int
+    rate: int
+
+    def __repr__(self) -> str:
+        return "Counts"
+
+
+def max_cells(bits: int) -> int:
+    """How many cells fit in one opening under a modulus of that many bits (63 at 3072)."""
+    return (bits - 2) // CELL_BITS
+
+
+def max_comparisons(bits: int, slot_bits: int = COMPARISON_SLOT_BITS) -> int:
+    """How many comparisons fit in one masked plaintext (37 at 3072 bits)."""
+    return (bits - 2) // slot_bits
+
+
+def check_score(value: int) -> int:
+    """The value itself if it lies in [0, 2^l), else PlaintextOutOfRange.
+
+    To be called where a score, rate or bound is encrypted: nobody can check it afterwards.
+    """
+    if not 0 <= value < 1 << SCORE_BITS:
+        raise PlaintextOutOfRange(f"expected an integer from 0 to {(1 << SCORE_BITS) - 1}")
+    return value
+
+
+def join(values: Iterable[int], slot_bits: int) -> int:
+    """sum_j 2^(slot_bits * j) * values[j]."""
+    return sum(value << (slot_bits * j) for j, value in enumerate(values))
+
+
+def split(packed: int, slot_bits: int, count: int) -> list[int]:
+    """The `count` lowest slots, lowest first; what lies above them is dropped."""
+    mask = (1 << slot_bits) - 1
+    return [(packed >> (slot_bits * j)) & mask for j in range(count)]
