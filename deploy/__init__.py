@@ -1,0 +1,1 @@
+"""How Hushbeat is installed and run: local supervisor, demonstration, environments."""

@@ -1,0 +1,125 @@
+"""What runs on this machine: each process, its command and the settings that it may see.
+
+A process gets its own role's settings and nobody else's: the inference worker has no database URL,
+the key holder no broker.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_ROLE_SETTINGS = {
+    "aggregator": (
+        "BROKER_URL",
+        "BLOB_URL",
+        "MAX_UPLOAD_BYTES",
+        "LEASE_SECONDS",
+        "MAX_ATTEMPTS",
+        "SWEEP_SECONDS",
+        "SESSION_MINUTES",
+        "LOGIN_ATTEMPTS_PER_MINUTE",
+        "RATELIMIT_STORAGE_URL",
+        "TRUSTED_PROXIES",
+    ),
+    "keyholder": ("OPENINGS_PER_HOUR", "TRUSTED_PROXIES"),
+    "inference": ("BROKER_URL", "MAX_UPLOAD_BYTES"),
+}
+_DATABASE_SETTING = {
+    "aggregator": "AGGREGATOR_DATABASE_URL",
+    "keyholder": "KEYHOLDER_DATABASE_URL",
+}
+_OURS = {name for names in _ROLE_SETTINGS.values() for name in names} | {
+    *_DATABASE_SETTING.values(),
+    "DATABASE_URL",
+    "HUSHBEAT_HOME",
+    "AGGREGATOR_URL",
+    "KEYHOLDER_URL",
+    "NOTIFY_SOCKET",
+}
+
+SETUP_STEPS = (
+    ("aggregator", "app.aggregator.init"),
+    ("inference", "workers.inference.init"),
+    ("keyholder", "app.keyholder.init"),
+)
+"""The commands that make keys, public files and tables, in their order; each can be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One long-running process: `python -m module *arguments` with the settings of `role`."""
+
+    name: str
+    role: str
+    module: str
+    arguments: tuple[str, ...]
+    ready_url: str | None = None
+    """Where it answers 200 once it can serve; without one it sends READY=1 to NOTIFY_SOCKET."""
+
+
+def programs(port: int, keyholder_port: int) -> list[Program]:
+    """Every process, in the order in which they are started; they are stopped the other way."""
+    return [
+        _web("keyholder", keyholder_port),
+        _web("aggregator", port),
+        _worker("inference", role="inference", processes=1),
+        _worker("aggregation", role="aggregator", processes=2),
+        Program("sweeper", "aggregator", "workers.aggregation.sweeper", ()),
+    ]
+
+
+def _web(role: str, port: int) -> Program:
+    return Program(
+        role,
+        role,
+        "gunicorn",
+        (
+            "--worker-class=gthread",
+            "--threads=8",
+            f"--bind=127.0.0.1:{port}",
+            "--graceful-timeout=2",
+            "--no-control-socket",
+            f"wsgi:{role}",
+        ),
+        ready_url=f"http://127.0.0.1:{port}/readyz",
+    )
+
+
+def _worker(kind: str, role: str, processes: int) -> Program:
+    return Program(
+        kind,
+        role,
+        "celery",
+        (
+            f"--app=workers.{kind}.celery",
+            "worker",
+            f"--queues={kind}",
+            f"--concurrency={processes}",
+            f"--hostname={kind}@%h",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=INFO",
+        ),
+    )
+
+
+def environment(
+    role: str, home: Path, port: int, keyholder_port: int, settings: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of a process of `role`: the machine's own, plus the settings of that role."""
+    values = {name: value for name, value in os.environ.items() if name not in _OURS}
+    values |= {name: settings[name] for name in _ROLE_SETTINGS[role] if settings.get(name)}
+    database = _DATABASE_SETTING.get(role)
+    if database and settings.get(database):
+        values["DATABASE_URL"] = settings[database]
+    values |= {name: value for name, value in settings.items() if name not in _OURS}
+    return values | {
+        "HUSHBEAT_HOME": str(home),
+        "AGGREGATOR_URL": f"http://127.0.0.1:{port}",
+        "KEYHOLDER_URL": f"http://127.0.0.1:{keyholder_port}",
+        "PYTHONUNBUFFERED": "1",
+    }
