@@ -1,0 +1,1 @@
+"""Networks, their training and the files that the inference worker runs."""

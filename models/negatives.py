@@ -1,0 +1,143 @@
+"""Random sounds that are no heart: what the gate learns to refuse. Training only.
+
+Drawn far more widely than the few fixed sounds of ``models.synthesis``, which serve as tests and
+share no code with these, so that the tests say something about the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Signal = npt.NDArray[np.float64]
+RATE = 2_000
+SECONDS = 8
+
+
+def _coloured(rng: np.random.Generator, slope: float, low: float, high: float) -> Signal:
+    """Noise whose power falls with frequency ** slope, between two frequencies in Hz."""
+    n = RATE * SECONDS
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    frequency = np.fft.rfftfreq(n, 1 / RATE)
+    shape = np.maximum(frequency, 5.0) ** (-slope / 2)
+    edge = 1 / (1 + np.exp(-(frequency - low) / 4)) / (1 + np.exp((frequency - high) / 10))
+    return np.fft.irfft(spectrum * shape * edge, n)
+
+
+def _smooth(rng: np.random.Generator, rate_hz: float) -> Signal:
+    """A slowly wandering positive curve with about ``rate_hz`` turns a second, mean about 1."""
+    wave = np.fft.rfft(rng.standard_normal(RATE * SECONDS))
+    frequency = np.fft.rfftfreq(RATE * SECONDS, 1 / RATE)
+    wave *= np.exp(-0.5 * (frequency / rate_hz) ** 2)
+    curve = np.fft.irfft(wave, RATE * SECONDS)
+    return np.asarray(np.exp(rng.uniform(0.3, 1.5) * curve / curve.std()))
+
+
+def _noise(rng: np.random.Generator) -> Signal:
+    low, high = rng.uniform(0, 150), rng.uniform(200, 1_200)
+    sound = _coloured(rng, rng.uniform(-0.5, 3.0), low, high)
+    return sound * _smooth(rng, rng.uniform(0.1, 1.0)) if rng.random() < 0.3 else sound
+
+
+def _hum(rng: np.random.Generator) -> Signal:
+    time = np.arange(RATE * SECONDS) / RATE
+    base = rng.choice([50.0, 60.0, rng.uniform(25, 300)]) * rng.uniform(0.995, 1.005)
+    sound = np.zeros_like(time)
+    for harmonic in range(1, int(rng.integers(2, 12))):
+        if base * harmonic < 950:
+            level = rng.uniform(0.02, 1) / harmonic ** rng.uniform(0, 2)
+            sound += level * np.sin(2 * np.pi * (base * harmonic * time + rng.random()))
+    hiss = _coloured(rng, rng.uniform(0, 2), 5, 1_000)
+    return sound / sound.std() + rng.uniform(0, 0.5) * hiss / hiss.std()
+
+
+def _speech(rng: np.random.Generator) -> Signal:
+    """Voiced and unvoiced syllables, three to six a second, with pauses between phrases."""
+    sound = np.zeros(RATE * SECONDS)
+    pitch = rng.uniform(80, 300)
+    at = 0.0
+    while at < SECONDS - 0.6:
+        length = rng.uniform(0.08, 0.35)
+        n = int(length * RATE)
+        time = np.arange(n) / RATE
+        if rng.random() < 0.75:
+            glide = pitch * rng.uniform(0.8, 1.3) * (1 + rng.uniform(-0.3, 0.3) * time / length)
+            phase = 2 * np.pi * np.cumsum(glide) / RATE
+            formants = np.array([rng.uniform(250, 850), rng.uniform(700, 2_000)])
+            piece = np.zeros(n)
+            for harmonic in range(1, 13):
+                tone = harmonic * glide.mean()
+                if tone < 950:
+                    gain = np.exp(-0.5 * ((tone - formants) / 150) ** 2).sum() + 0.1
+                    piece += gain * np.sin(harmonic * phase)
+        else:
+            piece = rng.standard_normal(n) * rng.uniform(0.1, 0.5)
+        begin = int(at * RATE)
+        sound[begin : begin + n] += piece * np.hanning(n) * rng.uniform(0.3, 1)
+        at += length * rng.uniform(0.7, 1.2) + (rng.uniform(0.2, 1.0) if rng.random() < 0.15 else 0)
+    return sound + rng.uniform(0, 0.05) * rng.standard_normal(sound.size)
+
+
+def _modulated(rng: np.random.Generator) -> Signal:
+    """Band noise that comes and goes regularly, as a fan, a saw or a crude test of speech does."""
+    time = np.arange(RATE * SECONDS) / RATE
+    low = rng.uniform(40, 400)
+    band = _coloured(rng, rng.uniform(0, 1.5), low, low + rng.uniform(200, 800))
+    swing = 1 + rng.uniform(0.5, 1) * np.sin(2 * np.pi * rng.uniform(0.5, 8) * time)
+    return band * np.maximum(swing, 0) ** rng.uniform(0.7, 3)
+
+
+def _music(rng: np.random.Generator) -> Signal:
+    sound = np.zeros(RATE * SECONDS)
+    beat = rng.uniform(0.15, 0.8)
+    scale = rng.uniform(60, 300) * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12, 16, 19]) / 12)
+    for begin in np.arange(0, SECONDS - 0.9, beat):
+        n = int(rng.uniform(0.5, 2) * beat * RATE)
+        start = int(begin * RATE)
+        n = min(n, sound.size - start)
+        time = np.arange(n) / RATE
+        for note in rng.choice(scale, int(rng.integers(1, 4))):
+            for harmonic in range(1, 5):
+                if note * harmonic < 950:
+                    tone = np.sin(2 * np.pi * note * harmonic * time) / harmonic
+                    sound[start : start + n] += tone * np.exp(-time * rng.uniform(0.5, 8))
+    return sound + rng.uniform(0, 0.02) * rng.standard_normal(sound.size)
+
+
+def _knocks(rng: np.random.Generator) -> Signal:
+    """Irregular knocks and rubbing over room noise."""
+    hiss = _coloured(rng, rng.uniform(0, 2), 10, 1_000)
+    sound = rng.uniform(0.01, 0.2) * hiss / hiss.std()
+    for _ in range(int(rng.integers(3, 25))):
+        n = int(rng.uniform(0.01, 0.4) * RATE)
+        start = int(rng.integers(0, sound.size - n))
+        time = np.arange(n) / RATE
+        tone = np.sin(2 * np.pi * rng.uniform(40, 600) * time) * rng.uniform(0, 1)
+        burst = tone + rng.standard_normal(n) * rng.uniform(0.1, 1)
+        sound[start : start + n] += burst * np.exp(-time * rng.uniform(5, 80)) * rng.uniform(0.3, 3)
+    return sound
+
+
+def _sweep(rng: np.random.Generator) -> Signal:
+    tone = np.cumsum(rng.uniform(60, 800) * _smooth(rng, rng.uniform(0.05, 0.5)))
+    sound = np.sin(2 * np.pi * tone / RATE)
+    return np.sign(sound) if rng.random() < 0.3 else sound
+
+
+def _square(rng: np.random.Generator) -> Signal:
+    time = np.arange(RATE * SECONDS) / RATE
+    wave = np.sin(2 * np.pi * rng.uniform(0.8, 200) * time)
+    return np.clip(wave * rng.uniform(2, 100), -1, 1) + 0.01 * rng.standard_normal(time.size)
+
+
+KINDS: tuple[Callable[[np.random.Generator], Signal], ...] = (
+    _noise, _noise, _hum, _speech, _speech, _modulated, _music, _knocks, _sweep, _square,
+)  # fmt: skip
+
+
+def draw(count: int, seed: int) -> list[npt.NDArray[np.float32]]:
+    """``count`` sounds of 8 s at 2 kHz, the kinds in turn; the same ``seed`` gives the same."""
+    rng = np.random.default_rng(seed)
+    return [KINDS[i % len(KINDS)](rng).astype(np.float32) for i in range(count)]

@@ -1,0 +1,1 @@
+"""The inference worker: from a sealed recording to an encrypted report."""
