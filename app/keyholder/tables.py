@@ -6,12 +6,14 @@ No account, no stored result and no decrypted number is ever in here. Times are 
 from __future__ import annotations
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import LargeBinary, String
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
 
 
 class Base(DeclarativeBase):
-    """Declarative base of the key holder."""
+    """Declarative base of the key holder. Integers are 64 bits wide: times outlive 2038."""
+
+    registry = registry(type_annotation_map={int: BigInteger})
 
 
 db = SQLAlchemy(model_class=Base)
@@ -58,7 +60,8 @@ class ServedTally(Base):
 class ComparisonAnswer(Base):
     """The answer of one round of one position, kept so that a resend gets the same bytes.
 
-    The hash stays for good; the answer goes once the next number of the tally is asked for.
+    The hash stays for good; the answer of a recording goes once the next number of its tally is
+    asked for, that of a range check after a month.
     """
 
     __tablename__ = "comparison_answers"
@@ -72,11 +75,12 @@ class ComparisonAnswer(Base):
 
 
 class SpentOpening(Base):
-    """A used nonce of a statement or enrolment; swept after its expiry."""
+    """A used nonce of a statement; swept once it is expired and an hour old (the quota counts it)."""
 
     __tablename__ = "spent_openings"
 
     jti: Mapped[str] = mapped_column(String(32), primary_key=True)
     collector: Mapped[str] = mapped_column(String(32), index=True)
     recordings: Mapped[int]
-    expires_at: Mapped[int] = mapped_column(index=True)
+    spent_at: Mapped[int] = mapped_column(index=True)
+    expires_at: Mapped[int]
