@@ -1,0 +1,94 @@
+/**
+ * Consent: a grant signed by the patient, told to the key holder first and then to the aggregator;
+ * taking it back goes the same way. A message that only one of them has got is kept and finished
+ * at the next visit, so that no grant stays behind at the key holder that the page does not show.
+ */
+
+import { newId } from "./bytes.js";
+import { HushbeatError, ProblemError } from "./errors.js";
+import { doctorCode, sign, thumbprint } from "./jws.js";
+import { page } from "./page.js";
+import { aggregator, keyholder } from "./servers.js";
+import { entries, remove, write } from "./store.js";
+
+const now = () => Math.floor(Date.now() / 1000);
+
+/** A typed code in its one spelling, or null: `abcd efgh...` is ABCD-EFGH-... */
+export function normalisedCode(typed) {
+  const letters = typed.toUpperCase().replace(/[\s-]/g, "");
+  return /^[A-Z2-7]{16}$/.test(letters) ? letters.match(/.{4}/g).join("-") : null;
+}
+
+/** The doctor of a code. The code is a hash of the doctor's key, so the answer can be checked. */
+export async function doctorOf(code) {
+  const doctor = await aggregator.get(`/api/doctors/${code}`);
+  const thumb = await thumbprint(doctor.key);
+  if ((await doctorCode(thumb)) !== code) throw new HushbeatError("doctor-code-mismatch");
+  return { ...doctor, thumbprint: thumb };
+}
+
+/** Lets the doctor open this patient's counts. */
+export async function consent(keys, doctor) {
+  const grant = newId();
+  const payload = {
+    grant,
+    patient: page.account.collector,
+    doctor: doctor.collector,
+    doctor_thumbprint: doctor.thumbprint,
+    iat: now(),
+  };
+  await deliver(keys, { grant, token: await sign("hushbeat-grant", payload, keys) });
+}
+
+/** Ends a grant. */
+export async function takeBack(keys, grant) {
+  await deliver(keys, { grant, token: await revocationOf(keys, grant), revokes: true });
+}
+
+/** Delivers what an earlier visit could not; answers how many there were. */
+export async function finishUnconfirmed(keys) {
+  const waiting = await entries("unconfirmed", prefix());
+  // A consent that was taken back before it went through: the revocation must come last.
+  waiting.sort(([, a], [, b]) => Number(a.revokes ?? false) - Number(b.revokes ?? false));
+  for (const [, message] of waiting) await deliver(keys, message);
+  return waiting.length;
+}
+
+const prefix = () => `${page.account.login}/`;
+
+async function deliver(keys, message) {
+  const key = `${prefix()}${message.grant}/${message.revokes ? "revocation" : "grant"}`;
+  await write("unconfirmed", key, message);
+  try {
+    await (message.revokes ? deliverRevocation(message) : deliverGrant(keys, message));
+  } catch (error) {
+    // A refusal is final; whatever else went wrong is tried again at the next visit.
+    if (error instanceof ProblemError && error.status < 500 && error.status !== 429) {
+      await remove("unconfirmed", key);
+    }
+    throw error;
+  }
+  await remove("unconfirmed", key);
+}
+
+async function deliverGrant(keys, { grant, token }) {
+  await keyholder.post("/v1/grants", { grant: token });
+  try {
+    await aggregator.post("/api/consents", { grant: token });
+  } catch (error) {
+    if (error instanceof ProblemError && error.status < 500 && error.status !== 429) {
+      await keyholder.post("/v1/revocations", { revocation: await revocationOf(keys, grant) });
+    }
+    throw error;
+  }
+}
+
+async function deliverRevocation({ grant, token }) {
+  await keyholder.post("/v1/revocations", { revocation: token });
+  await aggregator.remove(`/api/consents/${grant}`, { revocation: token });
+}
+
+function revocationOf(keys, grant) {
+  const payload = { grant, patient: page.account.collector, iat: now() };
+  return sign("hushbeat-revocation", payload, keys);
+}

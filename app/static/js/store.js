@@ -1,0 +1,72 @@
+/**
+ * What this browser remembers (IndexedDB): keys that cannot be exported, the pinned fingerprint,
+ * and signed messages that one of the two servers has not confirmed yet. Never a count.
+ */
+
+const NAME = "hushbeat";
+const STORES = ["keys", "pins", "unconfirmed"];
+
+function opened() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, 1);
+    request.onupgradeneeded = () => STORES.forEach((name) => request.result.createObjectStore(name));
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+async function within(store, mode, work) {
+  const database = await opened();
+  try {
+    return await new Promise((resolve, reject) => {
+      const transaction = database.transaction(store, mode);
+      let result;
+      work(transaction.objectStore(store), (value) => (result = value));
+      transaction.oncomplete = () => resolve(result);
+      transaction.onabort = transaction.onerror = () => reject(transaction.error);
+    });
+  } finally {
+    database.close();
+  }
+}
+
+/** The stored value, or undefined. */
+export function read(store, key) {
+  return within(store, "readonly", (objects, answer) => {
+    objects.get(key).onsuccess = (event) => answer(event.target.result);
+  });
+}
+
+/** Stores `value` unless something is there already; the answer is what is there now. */
+export function keepFirst(store, key, value) {
+  return within(store, "readwrite", (objects, answer) => {
+    objects.get(key).onsuccess = (event) => {
+      const present = event.target.result;
+      answer(present ?? value);
+      if (present === undefined) objects.put(value, key);
+    };
+  });
+}
+
+export function write(store, key, value) {
+  return within(store, "readwrite", (objects) => objects.put(value, key));
+}
+
+export function remove(store, key) {
+  return within(store, "readwrite", (objects) => objects.delete(key));
+}
+
+/** Every [key, value] whose key begins with the prefix. */
+export function entries(store, prefix) {
+  const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
+  return within(store, "readonly", (objects, answer) => {
+    const found = [];
+    answer(found);
+    objects.openCursor(range).onsuccess = (event) => {
+      const cursor = event.target.result;
+      if (!cursor) return;
+      found.push([cursor.key, cursor.value]);
+      cursor.continue();
+    };
+  });
+}
