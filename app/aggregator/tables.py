@@ -1,6 +1,6 @@
-"""Role A's tables: accounts, consents, sealed recordings, ciphertexts of results, ranges and tallies.
+"""Role A's tables: accounts, consents, recordings, ciphertexts of results, ranges and tallies.
 
-No column of this file ever holds a score, a heart rate, a verdict or a count of findings in plaintext.
+No column of this file ever holds a score, a heart rate, a verdict or a count in plaintext.
 Times are Unix seconds (UTC); identifiers are 32 hex digits; `day` is the patient's local day.
 """
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -99,13 +99,15 @@ class Recording(Base):
     sealed_bytes: Mapped[int]
     uploaded_at: Mapped[int]
     finished_at: Mapped[int | None]
+    # When a message about this row was last sent to the workers; the sweeper sends it again later.
+    announced_at: Mapped[int] = mapped_column(default=0)
     # Inference lease: who works on it, until when, and how often somebody began.
     lease: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
     # The report; the ciphertexts go to NULL once counted, the hash stays to know a replay.
     report_sha256: Mapped[str | None] = mapped_column(String(64))
-    model: Mapped[str | None] = mapped_column(String(64))
+    model: Mapped[str | None] = mapped_column(String(128))
     key_id: Mapped[str | None] = mapped_column(String(64))
     sound: Mapped[bytes | None] = mapped_column(LargeBinary)
     rate: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -166,6 +168,16 @@ class Range(Base):
     """A healthy range made in a doctor's browser: threshold, lo and hi as ciphertexts."""
 
     __tablename__ = "ranges"
+    __table_args__ = (
+        # One range in force a patient, whatever two doctors decide at the same moment.
+        Index(
+            "uq_ranges_active",
+            "pseudonym",
+            unique=True,
+            sqlite_where=text("state = 'active'"),
+            postgresql_where=text("state = 'active'"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     pseudonym: Mapped[str] = mapped_column(String(32), index=True)

@@ -1,0 +1,199 @@
+"""The aggregator's side of the key holder's HTTP interface (docs/protocol.md, section 4)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.common.problems import Problem
+from config import AggregatorConfig
+from crypto import jws
+from crypto.encoding import json_object
+from crypto.errors import BadSignature, CryptoError, InvalidEncoding
+from crypto.jws import SigningKey
+from crypto.messages import KeyState, Manifest
+from crypto.paillier import PublicKey
+from crypto.service_auth import authorization
+
+MANIFEST_SECONDS = 60
+"""How long a manifest is used before it is asked for again."""
+
+RETRY_SECONDS = 2
+"""How long a key holder that did not answer is left alone before it is asked again."""
+
+_TIMEOUT = httpx.Timeout(120, connect=3)
+_MANIFEST_TIMEOUT = httpx.Timeout(5, connect=2)
+_MSGPACK = "application/msgpack"
+
+
+class KeyholderUnavailable(Problem):
+    """The key holder does not answer; the same request may be sent again later."""
+
+    slug = "keyholder-unavailable"
+    title = "The key holder is not available"
+    status = 503
+    retry_after = 10
+
+
+class KeyholderRefused(Exception):
+    """The key holder answered with a problem; sending the same again changes nothing.
+
+    Attributes:
+        slug: of the problem, for instance `position-out-of-order`.
+    """
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(slug)
+        self.slug = slug
+
+
+class UntrustedManifest(KeyholderUnavailable):
+    """What answers at the key holder's address is not the key holder whose key is pinned."""
+
+    slug = "keyholder-not-trusted"
+    title = "The key holder's manifest does not fit the pinned fingerprint"
+
+
+class KeyholderClient:
+    """Signed calls to the key holder, and its manifest, verified against the pinned fingerprint.
+
+    One object serves all threads of a process.
+
+    Args:
+        config: where the key holder is and which fingerprint is pinned.
+        statement_key: signs the calls.
+        transport: another way to it than the network, for tests.
+    """
+
+    def __init__(
+        self,
+        config: AggregatorConfig,
+        statement_key: SigningKey,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._fingerprint_file: Path = config.fingerprint_file
+        self._key = statement_key
+        self._http = httpx.Client(
+            base_url=config.keyholder_url, timeout=_TIMEOUT, transport=transport
+        )
+        self._lock = threading.Lock()
+        self._manifest: Manifest | None = None
+        self._asked_at = float("-inf")
+        self._answered = False
+
+    def manifest(self, refresh: bool = False) -> Manifest:
+        """The manifest, at most a minute old while the key holder answers, else the last one.
+
+        Args:
+            refresh: ask again now (at most once in two seconds), because a key was not found.
+
+        Raises:
+            KeyholderUnavailable: it never answered since this process started.
+        """
+        # While another thread asks, the last manifest will do.
+        if not self._lock.acquire(blocking=self._manifest is None):
+            return self._last()
+        try:
+            now = time.monotonic()
+            patience = RETRY_SECONDS if refresh or not self._answered else MANIFEST_SECONDS
+            if now - self._asked_at >= patience:
+                self._asked_at, self._answered = now, False
+                self._ask()
+            return self._last()
+        finally:
+            self._lock.release()
+
+    def paillier_key(self, key_id: str) -> PublicKey | None:
+        """The ACTIVE Paillier key of that id, or None if it is another or a retired one."""
+        for refresh in (False, True):
+            for entry in self.manifest(refresh).paillier:
+                if entry.key_id == key_id and entry.state is KeyState.ACTIVE:
+                    return PublicKey(entry.n)
+        return None
+
+    def compare_first(self, request: bytes) -> bytes:
+        """The first round of a comparison (msgpack both ways).
+
+        Raises:
+            KeyholderUnavailable: send the identical request again later.
+            KeyholderRefused: it will not be answered.
+        """
+        return self._post("/v1/comparisons/first", request)
+
+    def compare_second(self, request: bytes) -> bytes:
+        """The second round; raises as `compare_first`."""
+        return self._post("/v1/comparisons/second", request)
+
+    def _post(self, path: str, body: bytes) -> bytes:
+        headers = {
+            "Authorization": authorization(self._key, "keyholder", "POST", path, body),
+            "Content-Type": _MSGPACK,
+        }
+        try:
+            response = self._http.post(path, content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise KeyholderUnavailable(f"No answer: {type(error).__name__}.") from error
+        if response.is_success:
+            return response.content
+        if response.status_code >= 500 or response.status_code in (408, 425, 429):
+            raise KeyholderUnavailable(f"It answered {response.status_code}.")
+        raise KeyholderRefused(_slug(response))
+
+    def _ask(self) -> None:
+        try:
+            self._manifest = self._fetch_manifest()
+            self._answered = True
+        except KeyholderUnavailable:
+            if self._manifest is None:
+                raise
+
+    def _last(self) -> Manifest:
+        if self._manifest is None:
+            raise KeyholderUnavailable("It did not answer a moment ago. Try again soon.")
+        return self._manifest
+
+    def _fetch_manifest(self) -> Manifest:
+        try:
+            response = self._http.get("/v1/manifest", timeout=_MANIFEST_TIMEOUT)
+        except httpx.HTTPError as error:
+            raise KeyholderUnavailable(f"No manifest: {type(error).__name__}.") from error
+        if not response.is_success:
+            raise KeyholderUnavailable(f"It answered {response.status_code} for its manifest.")
+        try:
+            return self._verify(json_object(response.content))
+        except CryptoError as error:
+            raise UntrustedManifest(f"{error}.") from error
+
+    def _verify(self, answer: dict[str, Any]) -> Manifest:
+        key = answer.get("key")
+        if set(answer) != {"manifest", "key"} or not isinstance(key, dict):
+            raise InvalidEncoding("expected a manifest and its key")
+        if jws.fingerprint(key) != self._pinned():
+            raise BadSignature("signed by another key than the pinned one")
+        manifest = Manifest.verify(answer["manifest"], key, time.time())
+        if jws.thumbprint(manifest.statement_key) != self._key.thumbprint:
+            raise BadSignature("made for an aggregator with another statement key")
+        return manifest
+
+    def _pinned(self) -> str:
+        try:
+            return self._fingerprint_file.read_text(encoding="ascii").strip()
+        except OSError as error:
+            raise KeyholderUnavailable(
+                f"The pinned fingerprint {self._fingerprint_file.name} cannot be read:"
+                " bring it here from the key holder's host."
+            ) from error
+
+
+def _slug(response: httpx.Response) -> str:
+    try:
+        kind = json_object(response.content).get("type")
+    except InvalidEncoding:
+        kind = None
+    if not isinstance(kind, str):
+        return f"http-{response.status_code}"
+    return kind.removeprefix("urn:hushbeat:problem:")

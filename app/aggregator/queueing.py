@@ -1,0 +1,58 @@
+"""Hints to the workers: Celery messages that carry an id and nothing else.
+
+A message may be lost, late or doubled: the row is the truth and the sweeper queues again. A broker
+that is down therefore never fails a request.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from config import celery_settings
+
+INFERENCE_QUEUE = "inference"
+AGGREGATION_QUEUE = "aggregation"
+JUDGE = "hushbeat.inference.judge"
+COUNT = "hushbeat.aggregation.count"
+CHECK_RANGE = "hushbeat.aggregation.check_range"
+
+_PATIENCE_SECONDS = 2
+"""How long a request waits for a broker that does not answer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Queue:
+    """Sends the three hints. Every method returns whether the broker took the message."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._celery = Celery("hushbeat-aggregator", set_as_current=False)
+        self._celery.conf.update(celery_settings(broker_url))
+        if broker_url.startswith(("redis://", "rediss://")):
+            self._celery.conf.broker_transport_options = {
+                "socket_connect_timeout": _PATIENCE_SECONDS,
+                "socket_timeout": _PATIENCE_SECONDS,
+            }
+
+    def judge(self, recording_id: str) -> bool:
+        """A recording waits for an inference worker."""
+        return self._send(JUDGE, INFERENCE_QUEUE, recording_id)
+
+    def count(self, recording_id: str) -> bool:
+        """A report waits for its comparison."""
+        return self._send(COUNT, AGGREGATION_QUEUE, recording_id)
+
+    def check_range(self, range_id: str) -> bool:
+        """A proposed range waits for the comparison of its bounds."""
+        return self._send(CHECK_RANGE, AGGREGATION_QUEUE, range_id)
+
+    def _send(self, task: str, queue: str, identifier: str) -> bool:
+        try:
+            self._celery.send_task(task, args=[identifier], queue=queue, retry=False)
+        except (KombuError, OSError):
+            _log.warning("the broker did not take %s; the sweeper will send it again", task)
+            return False
+        return True

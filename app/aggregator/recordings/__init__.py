@@ -1,0 +1,1 @@
+"""Sealed recordings: their upload, their way to a worker and back, and their states."""

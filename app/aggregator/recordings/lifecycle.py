@@ -1,0 +1,385 @@
+"""The states of a recording, and every change between them.
+
+    queued <-> leased -> reported -> counted
+       |          |          `-----> failed      (the key holder served its position void)
+       |          `-----> unreadable, failed     (the worker's report)
+       `-----> failed                            (quarantined: every attempt was used up)
+
+Each function is one transaction that changes the row only while it is in the state that the change
+starts from (`UPDATE ... WHERE state = ...`), so that whatever is redelivered, killed or done twice,
+a recording is finished exactly once. Times are Unix seconds. Two functions, `mark_counted` and
+`mark_void`, belong to the transaction that advances the tally and leave the commit to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, CursorResult, and_, or_, select, update
+
+from app.aggregator.tables import Recording, RecordingState, db
+from app.common.database import in_transaction
+from app.common.problems import InvalidRequest, NotFound, Problem
+from crypto.encoding import new_id
+from crypto.messages import FailedReport, ReadableReport, Report, UnreadableReport
+
+WAITING_STATES = (RecordingState.QUEUED, RecordingState.LEASED)
+"""States in which the sealed recording is still needed."""
+
+QUARANTINED = "quarantined"
+NOT_COMPARABLE = "not_comparable"
+
+_REASON = re.compile(r"[a-z_]{1,32}")
+_MOST_ANNOUNCED = 200
+"""How many messages one sweep sends at most, so that a long queue does not fill the broker."""
+
+
+class RecordingExists(Problem):
+    """The recording id was used before with other bytes."""
+
+    slug = "recording-exists"
+    title = "This recording was uploaded before"
+    status = 409
+
+
+class UnknownRecording(NotFound):
+    """No recording of that id."""
+
+
+class RecordingTaken(Problem):
+    """Another worker holds the recording."""
+
+    slug = "recording-taken"
+    title = "Another worker holds this recording"
+    status = 409
+
+
+class RecordingFinished(Problem):
+    """The recording needs no worker any more."""
+
+    slug = "recording-finished"
+    title = "This recording needs no worker any more"
+    status = 410
+
+
+class LeaseLost(Problem):
+    """The lease is not the one that holds the recording."""
+
+    slug = "lease-lost"
+    title = "The lease has ended"
+    status = 409
+
+
+class ReportConflict(Problem):
+    """The recording has another report already."""
+
+    slug = "report-conflict"
+    title = "This recording has another report"
+    status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A sealed recording that was stored: whose, of which local day, and which bytes."""
+
+    recording: str
+    account_id: int
+    pseudonym: str
+    day: str
+    sealed_sha256: str
+    sealed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A recording's row after an upload, and whether this upload made it."""
+
+    state: RecordingState
+    day: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's hold on a recording; `attempt` counts from 1."""
+
+    recording: str
+    pseudonym: str
+    lease: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a report; `replayed` if the same one had been accepted before."""
+
+    state: RecordingState
+    sealed_sha256: str
+    replayed: bool
+
+
+def register_upload(upload: Upload, now: int) -> Registered:
+    """Makes the row of a stored recording, QUEUED, or finds that it is there already.
+
+    Raises:
+        RecordingExists: under this id lie other bytes, or another account's.
+    """
+
+    def work() -> Registered:
+        known = db.session.get(Recording, upload.recording)
+        if known is not None:
+            return _known_upload(known, upload)
+        db.session.add(
+            Recording(
+                id=upload.recording,
+                account_id=upload.account_id,
+                pseudonym=upload.pseudonym,
+                day=upload.day,
+                state=RecordingState.QUEUED,
+                sealed_sha256=upload.sealed_sha256,
+                sealed_bytes=upload.sealed_bytes,
+                uploaded_at=now,
+                announced_at=now,
+            )
+        )
+        return Registered(RecordingState.QUEUED, upload.day, created=True)
+
+    return in_transaction(db, work)
+
+
+def _known_upload(known: Recording, upload: Upload) -> Registered:
+    if known.account_id != upload.account_id:
+        raise RecordingExists("Another upload has this id.")
+    state = RecordingState(known.state)
+    if known.sealed_sha256 != upload.sealed_sha256:
+        raise RecordingExists(
+            "This recording was sealed and uploaded before; there is nothing more to do.",
+            recording=known.id,
+            day=known.day,
+            state=state.value,
+        )
+    return Registered(state, known.day, created=False)
+
+
+def lease(recording_id: str, now: int, lease_seconds: int, max_attempts: int) -> Lease:
+    """Gives a waiting recording to a worker for a while: QUEUED, or LEASED and expired, to LEASED.
+
+    A recording that used up its attempts ends FAILED here, `quarantined`.
+
+    Raises:
+        UnknownRecording, RecordingTaken, RecordingFinished.
+    """
+    token = new_id()
+    free = and_(
+        Recording.id == recording_id,
+        or_(Recording.state == RecordingState.QUEUED, _expired(now)),
+    )
+
+    def work() -> Lease | RecordingState | None:
+        taken = db.session.execute(
+            update(Recording)
+            .where(free, Recording.attempts < max_attempts)
+            .values(
+                state=RecordingState.LEASED,
+                lease=token,
+                lease_until=now + lease_seconds,
+                attempts=Recording.attempts + 1,
+            )
+            .returning(Recording.pseudonym, Recording.attempts),
+            execution_options={"synchronize_session": False},
+        ).one_or_none()
+        if taken is not None:
+            return Lease(recording_id, taken.pseudonym, token, taken.attempts)
+        _change(
+            update(Recording)
+            .where(free, Recording.attempts >= max_attempts)
+            .values(
+                state=RecordingState.FAILED,
+                reason=QUARANTINED,
+                finished_at=now,
+                lease=None,
+                lease_until=0,
+            )
+        )
+        return _state(recording_id)
+
+    outcome = in_transaction(db, work)
+    if isinstance(outcome, Lease):
+        return outcome
+    if outcome is None:
+        raise UnknownRecording("There is no recording of that id.")
+    if outcome in WAITING_STATES:
+        raise RecordingTaken("Leave it to the worker that holds it.")
+    raise RecordingFinished(f"It is {outcome.value}.", state=outcome.value)
+
+
+def release(recording_id: str, token: str) -> bool:
+    """Gives a lease and its attempt back: LEASED to QUEUED. False if the lease held nothing."""
+
+    def work() -> bool:
+        return _change(
+            update(Recording)
+            .where(
+                Recording.id == recording_id,
+                Recording.state == RecordingState.LEASED,
+                Recording.lease == token,
+            )
+            .values(
+                state=RecordingState.QUEUED,
+                lease=None,
+                lease_until=0,
+                attempts=Recording.attempts - 1,
+            )
+        )
+
+    return in_transaction(db, work)
+
+
+def accept_report(report: Report, report_sha256: str, now: int) -> Accepted:
+    """Takes a verified report: LEASED to REPORTED, UNREADABLE or FAILED.
+
+    A lease that expired still counts while nobody else took the recording.
+
+    Args:
+        report: its signature, key id and ciphertexts were checked by the caller.
+        report_sha256: of the report's JWS, in hex: what tells a replay from another report.
+
+    Raises:
+        UnknownRecording, LeaseLost, ReportConflict: as their names say.
+        InvalidRequest: a reason that is no `[a-z_]{1,32}`.
+    """
+    values = _outcome(report, now) | {
+        "report_sha256": report_sha256,
+        "announced_at": now,
+        "lease": None,
+        "lease_until": 0,
+    }
+
+    def work() -> Accepted:
+        changed = _change(
+            update(Recording)
+            .where(
+                Recording.id == report.recording,
+                Recording.pseudonym == report.pseudonym,
+                Recording.state == RecordingState.LEASED,
+                Recording.lease == report.lease,
+            )
+            .values(**values)
+        )
+        row = db.session.execute(
+            select(Recording.state, Recording.sealed_sha256, Recording.report_sha256).where(
+                Recording.id == report.recording, Recording.pseudonym == report.pseudonym
+            )
+        ).one_or_none()
+        if row is None:
+            raise UnknownRecording("There is no recording of that id and pseudonym.")
+        if row.report_sha256 == report_sha256:
+            return Accepted(RecordingState(row.state), row.sealed_sha256, replayed=not changed)
+        if row.report_sha256 is not None:
+            raise ReportConflict("The first report stands.")
+        raise LeaseLost("Another worker has this recording, or it has ended.")
+
+    return in_transaction(db, work)
+
+
+def requeue_expired(now: int, patience: int) -> list[str]:
+    """LEASED and expired to QUEUED. Returns the recordings to announce to the inference workers.
+
+    These are the ones just freed, and those QUEUED that nobody took within `patience` seconds of
+    their last message, oldest first.
+    """
+
+    def work() -> list[str]:
+        _change(
+            update(Recording)
+            .where(_expired(now))
+            .values(state=RecordingState.QUEUED, lease=None, lease_until=0, announced_at=0)
+        )
+        return _to_announce(RecordingState.QUEUED, now, patience)
+
+    return in_transaction(db, work)
+
+
+def waiting_for_comparison(now: int, patience: int) -> list[str]:
+    """The REPORTED recordings to announce to the aggregation workers again, oldest first.
+
+    Args:
+        patience: seconds since the last message about a recording before it is sent again.
+    """
+    return in_transaction(db, lambda: _to_announce(RecordingState.REPORTED, now, patience))
+
+
+def mark_counted(recording_id: str, now: int) -> bool:
+    """REPORTED to COUNTED, and its ciphertexts are gone; part of the caller's transaction.
+
+    False if it was not REPORTED: then the caller must not add it to the tally.
+    """
+    return _finish_comparison(recording_id, RecordingState.COUNTED, None, now)
+
+
+def mark_void(recording_id: str, now: int) -> bool:
+    """REPORTED to FAILED, as the key holder could not compare it; otherwise like `mark_counted`."""
+    return _finish_comparison(recording_id, RecordingState.FAILED, NOT_COMPARABLE, now)
+
+
+def _finish_comparison(
+    recording_id: str, state: RecordingState, reason: str | None, now: int
+) -> bool:
+    return _change(
+        update(Recording)
+        .where(Recording.id == recording_id, Recording.state == RecordingState.REPORTED)
+        .values(state=state, reason=reason, finished_at=now, sound=None, rate=None)
+    )
+
+
+def _outcome(report: Report, now: int) -> dict[str, Any]:
+    match report:
+        case ReadableReport():
+            return {
+                "state": RecordingState.REPORTED,
+                "model": report.model,
+                "key_id": report.key_id,
+                "sound": report.sound,
+                "rate": report.rate,
+            }
+        case UnreadableReport(reason=reason):
+            state = RecordingState.UNREADABLE
+        case FailedReport(reason=reason):
+            state = RecordingState.FAILED
+        case _:
+            raise InvalidRequest("A report is readable, unreadable or failed.")
+    if not _REASON.fullmatch(reason):
+        raise InvalidRequest("A reason is 1 to 32 lower-case letters and underscores.")
+    return {"state": state, "reason": reason, "finished_at": now}
+
+
+def _expired(now: int) -> ColumnElement[bool]:
+    return and_(Recording.state == RecordingState.LEASED, Recording.lease_until <= now)
+
+
+def _to_announce(state: RecordingState, now: int, patience: int) -> list[str]:
+    ids: Sequence[str] = db.session.scalars(
+        select(Recording.id)
+        .where(Recording.state == state, Recording.announced_at <= now - patience)
+        .order_by(Recording.uploaded_at, Recording.id)
+        .limit(_MOST_ANNOUNCED)
+    ).all()
+    if ids:
+        _change(update(Recording).where(Recording.id.in_(ids)).values(announced_at=now))
+    return list(ids)
+
+
+def _state(recording_id: str) -> RecordingState | None:
+    state = db.session.scalar(select(Recording.state).where(Recording.id == recording_id))
+    return None if state is None else RecordingState(state)
+
+
+def _change(statement: Any) -> bool:
+    """Whether the statement changed a row; loaded objects are not touched by it."""
+    result: CursorResult[Any] = db.session.execute(
+        statement, execution_options={"synchronize_session": False}
+    )  # type: ignore[assignment]
+    return result.rowcount > 0
