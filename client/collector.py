@@ -1,0 +1,138 @@
+"""A collector: a patient's or a doctor's session with both servers, and its own keys."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from client.errors import BadAnswer, NotLoggedIn, ProfileError
+from client.manifest import fetch_manifest
+from client.profile import Identity, Profile
+from client.service import Service, field
+from crypto.encoding import check_id, sha256_hex
+from crypto.jws import thumbprint
+from crypto.messages import Enrolment, EnrolmentProof
+
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+"""Seconds. An opening or an answer under load may take several; connecting may not."""
+
+
+class Collector:
+    """The owner of one profile, talking to the aggregator and, directly, to the key holder.
+
+    The aggregator's address comes from the key holder's signed manifest, so the key holder's
+    address and fingerprint are all that has to be trusted. Use it as a context manager.
+
+    Attributes:
+        identity: the keys and what is pinned.
+        manifest: the verified manifest of this session.
+        aggregator, keyholder: the two servers.
+    """
+
+    def __init__(self, profile: Profile, http: httpx.Client | None = None) -> None:
+        self.profile = profile
+        self.identity = profile.identity()
+        self._http = http or httpx.Client(timeout=TIMEOUT)
+        self.keyholder = Service("key holder", self.identity.keyholder_url, self._http)
+        self.manifest = fetch_manifest(self.keyholder, self.identity.fingerprint, now())
+        self.aggregator = Service("aggregator", self.manifest.aggregator_url, self._http)
+        self.aggregator.token = profile.token()
+        self._collector: str | None = None
+
+    @classmethod
+    def register(
+        cls,
+        profile: Profile,
+        keyholder_url: str,
+        fingerprint: str,
+        password: str,
+        *,
+        display_name: str,
+        kind: str,
+        age_band: str | None = None,
+        http: httpx.Client | None = None,
+    ) -> Self:
+        """Makes an account and keys, logs in and enrols. `kind`: `patient` or `doctor`.
+
+        Nothing is sent before the key holder has shown the pinned key.
+        """
+        if profile.exists():
+            raise ProfileError(f"{profile.folder} belongs to a collector already.")
+        client = http or httpx.Client(timeout=TIMEOUT)
+        manifest = fetch_manifest(Service("key holder", keyholder_url, client), fingerprint, now())
+        aggregator = Service("aggregator", manifest.aggregator_url, client)
+        asked: dict[str, object] = {
+            "display_name": display_name,
+            "password": password,
+            "kind": kind,
+        }
+        if age_band is not None:
+            asked["age_band"] = age_band
+        login = field(aggregator.post("/api/accounts", **asked), "login", str)
+        profile.create(Identity.generate(login, keyholder_url, fingerprint))
+        collector = cls(profile, client)
+        collector.log_in(password)
+        collector.enrol()
+        return collector
+
+    def log_in(self, password: str) -> None:
+        """Gets a bearer token and keeps it in the profile."""
+        answer = self.aggregator.post("/api/tokens", login=self.identity.login, password=password)
+        token = field(answer, "token", str)
+        self.profile.keep_token(token)
+        self.aggregator.token = token
+
+    def enrol(self) -> None:
+        """Pins this collector's public key at both servers; again is harmless.
+
+        Raises Conflict if another key is pinned for this account: that key's owner alone opens
+        its counts, and recovery is a matter for the clinic.
+        """
+        key = self.identity.key
+        statement = field(
+            self.aggregator.post("/api/enrolments", key=key.public_jwk), "statement", str
+        )
+        enrolment = Enrolment.verify(statement, self.manifest.statement_key, now())
+        if enrolment.thumbprint != key.thumbprint:
+            raise BadAnswer("The aggregator enrolled another key than the one it was sent.")
+        proof = EnrolmentProof(statement_sha256=sha256_hex(statement.encode()), jti=enrolment.jti)
+        answer = self.keyholder.post(
+            "/v1/enrolments", statement=statement, proof=proof.sign(key), key=key.public_jwk
+        )
+        if field(answer, "thumbprint", str) != thumbprint(key.public_jwk):
+            raise BadAnswer("The key holder pinned another key than the one it was sent.")
+
+    def account(self) -> dict[str, Any]:
+        """The account as the aggregator knows it: login, kind, collector, enrolled, ..."""
+        return self.aggregator.get("/api/account")
+
+    @property
+    def pseudonym(self) -> str:
+        """The identifier by which both servers know this collector."""
+        if self._collector is None:
+            if self.aggregator.token is None:
+                raise NotLoggedIn(401, "not-logged-in", "Log in first: `login`.")
+            self._collector = check_id(field(self.account(), "collector", str))
+        return self._collector
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def now() -> int:
+    """Unix seconds (UTC)."""
+    return int(time.time())

@@ -1,0 +1,275 @@
+"""The collector on the command line.
+
+Passwords are asked for, or read from `--password-file`; they are never arguments, which every user
+of a machine can see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from client import grants, openings, ranges
+from client.collector import Collector
+from client.errors import ClientError, ProfileError
+from client.manifest import check_fingerprint
+from client.profile import Profile
+from client.transfer import transfer
+from client.uploading import State
+from crypto.errors import CryptoError
+
+DEFAULT_FOLDER = Path("~/.config/hushbeat")
+DEFAULT_KEYHOLDER = "http://127.0.0.1:8001"
+DEFAULT_DAYS = 30
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; exit status 0, or 1 with one line on stderr that says what to do."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (ClientError, CryptoError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped. What was sent goes on at the servers.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m client",
+        description="Upload heart sounds, open counts, give and take consent, set healthy ranges.",
+    )
+    parser.add_argument("--profile", default="default", help="which collector (default: default)")
+    parser.add_argument(
+        "--folder", type=Path, default=DEFAULT_FOLDER, help=f"of profiles ({DEFAULT_FOLDER})"
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    register = commands.add_parser("register", help="make an account and its keys")
+    register.set_defaults(run=_register)
+    register.add_argument("display_name", metavar="NAME")
+    register.add_argument("--kind", choices=("patient", "doctor"), required=True)
+    register.add_argument("--age-band", help="of a patient; decides the default heart-rate range")
+    register.add_argument("--keyholder", default=DEFAULT_KEYHOLDER, metavar="URL")
+    register.add_argument("--fingerprint", required=True, metavar="HEX", help="of the key holder")
+    _add_password_file(register)
+
+    login = commands.add_parser("login", help="log in again and enrol the key")
+    login.set_defaults(run=_log_in)
+    _add_password_file(login)
+
+    account = commands.add_parser("account", help="show the account and a doctor's code")
+    account.set_defaults(run=_account)
+
+    upload = commands.add_parser("upload", help="seal and upload recordings (patient)")
+    upload.set_defaults(run=_upload)
+    upload.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    upload.add_argument("--day", type=_parse_day, help="of recording, YYYY-MM-DD (today)")
+    upload.add_argument("--no-wait", action="store_true", help="do not wait for the judgement")
+
+    counts = commands.add_parser("counts", help="open counts")
+    counts.set_defaults(run=_counts)
+    counts.add_argument("--patient", metavar="PSEUDONYM", help="whose (doctor)")
+    _add_window(counts)
+
+    consent = commands.add_parser("consent", help="let a doctor open the counts (patient)")
+    consent.set_defaults(run=_consent)
+    consent.add_argument("code", help="the doctor's code, as in ABCD-EFGH-IJKL-MNOP")
+
+    consents = commands.add_parser("consents", help="list the consents in force (patient)")
+    consents.set_defaults(run=_consents)
+
+    revoke = commands.add_parser("revoke", help="take a consent back (patient)")
+    revoke.set_defaults(run=_revoke)
+    revoke.add_argument("grant", help="its id, from `consents`")
+
+    patients = commands.add_parser("patients", help="list patients with their counts (doctor)")
+    patients.set_defaults(run=_patients)
+    _add_window(patients)
+
+    healthy = commands.add_parser("range", help="set a patient's healthy range (doctor)")
+    healthy.set_defaults(run=_range)
+    healthy.add_argument("patient", metavar="PSEUDONYM")
+    healthy.add_argument("--low", type=_parse_bpm, required=True, metavar="BPM")
+    healthy.add_argument("--high", type=_parse_bpm, required=True, metavar="BPM")
+    healthy.add_argument(
+        "--threshold", type=int, help="sound score from which a recording is abnormal, 0..65535"
+    )
+    return parser
+
+
+def _add_password_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--password-file", type=Path, help="read the password from this file")
+
+
+def _add_window(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--first", type=_parse_day, help=f"first day ({DEFAULT_DAYS} days back)")
+    parser.add_argument("--last", type=_parse_day, help="last day (today)")
+
+
+def _register(options: argparse.Namespace) -> int:
+    profile = _profile(options)
+    with Collector.register(
+        profile,
+        options.keyholder,
+        check_fingerprint(options.fingerprint),
+        _password(options),
+        display_name=options.display_name,
+        kind=options.kind,
+        age_band=options.age_band,
+    ) as collector:
+        print(f"Your login is {collector.identity.login}.")
+        print(
+            f"Your key is in {profile.folder}. Keep a copy of that folder in a safe place: "
+            "without it nobody can open your counts."
+        )
+    return 0
+
+
+def _log_in(options: argparse.Namespace) -> int:
+    with _collector(options) as collector:
+        collector.log_in(_password(options))
+        collector.enrol()
+        print(f"Logged in as {collector.identity.login}.")
+    return 0
+
+
+def _account(options: argparse.Namespace) -> int:
+    with _collector(options) as collector:
+        for name, value in collector.account().items():
+            print(f"{name.replace('_', ' ')}: {value}")
+    return 0
+
+
+def _upload(options: argparse.Namespace) -> int:
+    with _collector(options) as collector:
+        day = options.day or _today()
+        result = transfer(collector, options.files, day, wait=not options.no_wait)
+    for path, refused in result.refused.items():
+        print(f"{path}: {refused}", file=sys.stderr)
+    for path, progress in result.finished.items():
+        if progress.state is State.UNREADABLE:
+            print(f"{path}: unreadable ({progress.reason}); please record again", file=sys.stderr)
+        elif progress.state is State.FAILED:
+            print(f"{path}: failed ({progress.reason})", file=sys.stderr)
+    counted = sum(one.state is State.COUNTED for one in result.finished.values())
+    print(f"{len(result.finished)} uploaded, {counted} counted.")
+    failed = any(one.state is State.FAILED for one in result.finished.values())
+    return 1 if result.refused or failed else 0
+
+
+def _counts(options: argparse.Namespace) -> int:
+    first, last = _window(options)
+    with _collector(options) as collector:
+        opened = openings.open_each_day(collector, first, last, options.patient)
+    print(f"{'day':<12}{'recordings':>10}{'sound':>8}{'rate':>8}")
+    for one in opened:
+        print(f"{one.days[0]:<12}{one.recordings:>10}{one.sound:>8}{one.rate:>8}")
+    totals = (
+        sum(one.recordings for one in opened),
+        sum(one.sound for one in opened),
+        sum(one.rate for one in opened),
+    )
+    print(f"{'total':<12}{totals[0]:>10}{totals[1]:>8}{totals[2]:>8}")
+    return 0
+
+
+def _consent(options: argparse.Namespace) -> int:
+    with _collector(options) as collector:
+        doctor = grants.find_doctor(collector, options.code)
+        grant = grants.grant(collector, doctor)
+        print(f"{doctor.display_name} can open your counts. Take it back with: revoke {grant}")
+    return 0
+
+
+def _consents(options: argparse.Namespace) -> int:
+    with _collector(options) as collector:
+        for consent in grants.consents(collector):
+            since = datetime.fromtimestamp(consent.since).astimezone().date()
+            print(f"{consent.grant}  {since}  {consent.display_name}")
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    with _collector(options) as collector:
+        grants.revoke(collector, options.grant)
+        print("Taken back. The doctor opens nothing more of yours.")
+    return 0
+
+
+def _patients(options: argparse.Namespace) -> int:
+    first, last = _window(options)
+    with _collector(options) as collector:
+        listed = ranges.patients(collector)
+        names = [patient.pseudonym for patient in listed]
+        opened = openings.open_patients(collector, names, first, last)
+    print(f"{'patient':<34}{'name':<24}{'recordings':>10}{'sound':>8}{'rate':>8}  range")
+    for patient in listed:
+        one = opened[patient.pseudonym]
+        print(
+            f"{patient.pseudonym:<34}{patient.display_name:<24}{one.recordings:>10}"
+            f"{one.sound:>8}{one.rate:>8}  {patient.range_state or 'default'}"
+        )
+    return 0
+
+
+def _range(options: argparse.Namespace) -> int:
+    healthy = ranges.HealthyRange(options.low, options.high)
+    if options.threshold is not None:
+        healthy = ranges.HealthyRange(options.low, options.high, options.threshold)
+    with _collector(options) as collector:
+        ranges.set_range(collector, options.patient, healthy)
+        print("The range is in force for every recording compared from now on.")
+    return 0
+
+
+def _profile(options: argparse.Namespace) -> Profile:
+    name: str = options.profile
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ProfileError("A profile's name is one word without slashes.")
+    folder: Path = options.folder
+    return Profile(folder.expanduser() / name)
+
+
+def _collector(options: argparse.Namespace) -> Collector:
+    return Collector(_profile(options))
+
+
+def _password(options: argparse.Namespace) -> str:
+    if options.password_file is None:
+        return getpass.getpass("Password: ")
+    path: Path = options.password_file
+    try:
+        return path.read_text().rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"The password file {path} cannot be read.") from error
+
+
+def _window(options: argparse.Namespace) -> tuple[date, date]:
+    last = options.last or _today()
+    return options.first or last - timedelta(days=DEFAULT_DAYS), last
+
+
+def _today() -> date:
+    return datetime.now().astimezone().date()
+
+
+def _parse_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day: YYYY-MM-DD") from None
+
+
+def _parse_bpm(text: str) -> int:
+    """Tenths of bpm from bpm."""
+    try:
+        return round(float(text) * 10)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no heart rate in bpm") from None

@@ -1,0 +1,175 @@
+"""Opening counts: two half answers, one from each server, meet here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from crypto.opening import recover_bit, recover_counts
+
+from client.collector import Collector, now
+from client.errors import BadAnswer
+from client.manifest import known_key
+from client.service import field
+from crypto.encoding import b64u, check_day, sha256_hex, unb64u
+from crypto.errors import InvalidEncoding, OpeningMismatch
+from crypto.hpke import blind_info, value_info
+from crypto.messages import Opening, RangeCheckStatement, Statement, TallyStatement
+from crypto.paillier import PublicKey
+from crypto.slots import Counts, max_cells
+from crypto.unsealing import SealingKey
+
+Days = list[tuple[str, int]]
+"""Days and how many counted recordings each holds."""
+
+
+@dataclass(frozen=True, repr=False)
+class Opened:
+    """The opened counts of one patient over some days. A secret of the collector's.
+
+    `recordings`: how many were counted; `sound`, `rate`: how many of them were abnormal by sound
+    and by heart rate.
+    """
+
+    pseudonym: str
+    days: tuple[str, ...]
+    recordings: int
+    sound: int
+    rate: int
+
+    def __repr__(self) -> str:
+        return "Opened"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One cell of an opening: a patient and the days to add up."""
+
+    pseudonym: str
+    days: tuple[str, ...]
+
+
+def days_with_recordings(
+    collector: Collector, first: date, last: date, pseudonym: str | None = None
+) -> Days:
+    """The days from `first` to `last` that hold counted recordings; a doctor names the patient."""
+    query = {"first": first.isoformat(), "last": last.isoformat()}
+    if pseudonym is not None:
+        query["pseudonym"] = pseudonym
+    rows = field(collector.aggregator.get("/api/tallies", **query), "days", list)
+    return [_day(row) for row in rows]
+
+
+def open_each_day(
+    collector: Collector, first: date, last: date, pseudonym: str | None = None
+) -> list[Opened]:
+    """The counts of one patient, day by day; only days with recordings."""
+    patient = pseudonym or collector.pseudonym
+    days = days_with_recordings(collector, first, last, pseudonym)
+    return open_scopes(collector, [Scope(patient, (day,)) for day, _ in days])
+
+
+def open_patients(
+    collector: Collector, pseudonyms: Sequence[str], first: date, last: date
+) -> dict[str, Opened]:
+    """A doctor's whole list in one opening; a patient without a recording counts nothing."""
+    scopes = []
+    opened = {}
+    for pseudonym in pseudonyms:
+        days = tuple(day for day, _ in days_with_recordings(collector, first, last, pseudonym))
+        if days:
+            scopes.append(Scope(pseudonym, days))
+        else:
+            opened[pseudonym] = Opened(pseudonym, (), 0, 0, 0)
+    for one in open_scopes(collector, scopes):
+        opened[one.pseudonym] = one
+    return {pseudonym: opened[pseudonym] for pseudonym in pseudonyms}
+
+
+def open_scopes(collector: Collector, scopes: Sequence[Scope]) -> list[Opened]:
+    """Opens scopes in their order, as many at once as a ciphertext holds.
+
+    Raises OpeningMismatch if an answer cannot be a count, SealBroken if one was altered on its
+    way, NotAllowed if a server denies it (no grant, or a revoked one).
+    """
+    at_once = max_cells(collector.manifest.active_key.bits)
+    return [
+        one
+        for first in range(0, len(scopes), at_once)
+        for one in _open_together(collector, scopes[first : first + at_once])
+    ]
+
+
+def open_range_check(collector: Collector, range_id: str) -> bool:
+    """Whether lo <= hi holds for a range that this doctor proposed and the servers compared."""
+    ask = {"kind": "range_check", "range": range_id}
+    statement, value, blind, key = _exchange(collector, ask)
+    if not isinstance(statement, RangeCheckStatement) or statement.range != range_id:
+        raise BadAnswer("The aggregator's statement is about something else than was asked for.")
+    return bool(recover_bit(value, blind, key.n))
+
+
+def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Opened]:
+    cells = [{"pseudonym": scope.pseudonym, "days": list(scope.days)} for scope in scopes]
+    statement, value, blind, key = _exchange(collector, {"kind": "tally", "cells": cells})
+    if not isinstance(statement, TallyStatement):
+        raise BadAnswer("The aggregator's statement is of another kind than was asked for.")
+    stated = [(cell.pseudonym, tuple(day for day, _ in cell.days)) for cell in statement.cells]
+    if stated != [(scope.pseudonym, scope.days) for scope in scopes]:
+        raise BadAnswer("The aggregator's statement is about something else than was asked for.")
+    recordings = [cell.recordings for cell in statement.cells]
+    counts: Sequence[Counts] = recover_counts(value, blind, key.n, recordings)
+    for scope, number, count in zip(scopes, recordings, counts, strict=True):
+        yield Opened(scope.pseudonym, scope.days, number, count.sound, count.rate)
+
+
+def _exchange(
+    collector: Collector, ask: Mapping[str, object]
+) -> tuple[Statement, int, int, PublicKey]:
+    """Both halves of an opening: the statement, the key holder's value, the blind, the key."""
+    recipient = SealingKey.generate()
+    half = collector.aggregator.post("/api/openings", **ask, recipient=b64u(recipient.public))
+    token = field(half, "statement", str)
+    ciphertext = field(half, "ciphertext", str)
+    statement = Statement.verify(token, collector.manifest.statement_key, now())
+    key = known_key(collector.manifest, statement.key_id)
+    if (
+        statement.collector != collector.pseudonym
+        or statement.thumbprint != collector.identity.key.thumbprint
+        or statement.recipient != recipient.public
+        or statement.ciphertext_sha256 != sha256_hex(unb64u(ciphertext))
+    ):
+        raise BadAnswer("The aggregator's statement is not for this collector and this opening.")
+    opening = Opening(statement_sha256=sha256_hex(token.encode()), jti=statement.jti)
+    other_half = collector.keyholder.post(
+        "/v1/openings",
+        statement=token,
+        ciphertext=ciphertext,
+        opening=opening.sign(collector.identity.key),
+    )
+    value = recipient.unseal(value_info(statement.jti), _bytes(other_half, "sealed_value"))
+    blind = recipient.unseal(blind_info(statement.jti), _bytes(half, "sealed_blind"))
+    return statement, _number(value, key), _number(blind, key), key
+
+
+def _number(data: bytes, key: PublicKey) -> int:
+    """A number below n, sent in its fixed width."""
+    number = int.from_bytes(data, "big")
+    if len(data) != key.plaintext_bytes or number >= key.n:
+        raise OpeningMismatch("An opened number has the wrong width or size.")
+    return number
+
+
+def _bytes(answer: Mapping[str, Any], name: str) -> bytes:
+    return unb64u(field(answer, name, str))
+
+
+def _day(row: object) -> tuple[str, int]:
+    if isinstance(row, list) and len(row) == 2 and type(row[1]) is int:
+        try:
+            return check_day(row[0]), row[1]
+        except InvalidEncoding:
+            pass
+    raise BadAnswer("The aggregator's list of days cannot be read.")

@@ -1,0 +1,140 @@
+"""A collector's own folder: its keys, whom it trusts, and its session.
+
+`collector.json` holds the private key and is the only copy: whoever has it is the collector, and
+without it nobody opens the counts. `session.json` holds a bearer token and can be made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.errors import ProfileError
+from crypto.at_rest import write_private_file
+from crypto.encoding import b64u, check_hash, unb64u
+from crypto.errors import CryptoError, InvalidEncoding
+from crypto.jws import CollectorKey
+
+_VERSION = 1
+_ID_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, repr=False)
+class Identity:
+    """What `collector.json` holds.
+
+    `id_key` derives recording ids, so that they say nothing about a file to anybody else.
+    `fingerprint` is the pinned SHA-256 of the key holder's manifest key, in hex.
+    """
+
+    login: str
+    keyholder_url: str
+    fingerprint: str
+    key: CollectorKey
+    id_key: bytes
+
+    def __repr__(self) -> str:
+        return "Identity"
+
+    @classmethod
+    def generate(cls, login: str, keyholder_url: str, fingerprint: str) -> Identity:
+        key, id_key = CollectorKey.generate(), secrets.token_bytes(_ID_KEY_BYTES)
+        return cls(login, keyholder_url, fingerprint, key, id_key)
+
+
+class Profile:
+    """The folder of one collector, mode 0700, with its two files of mode 0600."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._key_file = folder / "collector.json"
+        self._session_file = folder / "session.json"
+
+    def exists(self) -> bool:
+        return self._key_file.exists()
+
+    def create(self, identity: Identity) -> None:
+        """Writes the key file. Raises ProfileError if there is one: a key is never overwritten."""
+        if self.exists():
+            raise ProfileError(
+                f"{self._key_file} holds a collector's key already. Choose another profile; "
+                "deleting the file would lose the counts of its owner for good."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._write(
+            self._key_file,
+            {
+                "version": _VERSION,
+                "login": identity.login,
+                "keyholder_url": identity.keyholder_url,
+                "fingerprint": identity.fingerprint,
+                "key": b64u(identity.key.to_bytes()),
+                "id_key": b64u(identity.id_key),
+            },
+        )
+
+    def identity(self) -> Identity:
+        """Reads the key file; raises ProfileError: missing, damaged or readable by others."""
+        if not self.exists():
+            raise ProfileError(f"There is no collector in {self.folder}. Register one first.")
+        content = _read_private(self._key_file)
+        try:
+            if content.get("version") != _VERSION:
+                raise InvalidEncoding("unknown version")
+            id_key = unb64u(content["id_key"])
+            if len(id_key) != _ID_KEY_BYTES:
+                raise InvalidEncoding("the id key has another length")
+            return Identity(
+                login=_text(content, "login"),
+                keyholder_url=_text(content, "keyholder_url"),
+                fingerprint=check_hash(content["fingerprint"]),
+                key=CollectorKey.from_bytes(unb64u(content["key"])),
+                id_key=id_key,
+            )
+        except (KeyError, CryptoError) as error:
+            raise ProfileError(
+                f"{self._key_file} is damaged. Put back a copy of it if you have one."
+            ) from error
+
+    def token(self) -> str | None:
+        """The bearer token of the last login, if there is one."""
+        if not self._session_file.exists():
+            return None
+        token = _read_private(self._session_file).get("token")
+        return token if isinstance(token, str) else None
+
+    def keep_token(self, token: str) -> None:
+        self._write(self._session_file, {"token": token})
+
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        write_private_file(path, json.dumps(content, indent=1).encode())
+
+
+def _read_private(path: Path) -> dict[str, Any]:
+    info = path.stat()
+    if stat.S_IMODE(info.st_mode) & 0o077:
+        raise ProfileError(
+            f"{path} can be read by others on this machine. If nobody did, take their right away: "
+            f"chmod 600 {path}"
+        )
+    if info.st_uid != os.geteuid():
+        raise ProfileError(f"{path} belongs to another user of this machine.")
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ProfileError(f"{path} is damaged: it is not JSON.") from error
+    if not isinstance(content, dict):
+        raise ProfileError(f"{path} is damaged: it is not a JSON object.")
+    return content
+
+
+def _text(content: dict[str, Any], name: str) -> str:
+    value = content[name]
+    if not isinstance(value, str) or not value:
+        raise InvalidEncoding(f"{name} is not a text")
+    return value
