@@ -2,7 +2,6 @@
 
 A message says what was wrong and what to do; none carries a key, a plaintext or a masked number.
 """
-# ruff: noqa: N818 - named for what happened, as in `except SealBroken`
 
 
 class CryptoError(Exception):

@@ -62,12 +62,16 @@ class PublicKey:
 
     def encrypt(self, m: int, random: RandomSource = KERNEL) -> "Ciphertext":
         """A fresh encryption of m, 0 <= m < n (PlaintextOutOfRange otherwise)."""
-        value = self._phe.raw_encrypt(self._plaintext(m), r_value=self._draw_unit(random))
-        return Ciphertext(self, value, fresh=True)
+        return self.constant(m).rerandomised(random)
 
     def constant(self, m: int) -> "Ciphertext":
-        """The encryption of a public number m, 0 <= m < n, without noise: stale."""
-        return Ciphertext(self, self._phe.raw_encrypt(self._plaintext(m), r_value=1), fresh=False)
+        """The encryption of m, 0 <= m < n, without noise: stale, (1 + n)^m = 1 + n m mod n^2.
+
+        Not `phe.raw_encrypt`, which takes another path, hence another time, for large m.
+        """
+        if not 0 <= m < self.n:
+            raise PlaintextOutOfRange("a plaintext lies between 0 and n")
+        return Ciphertext(self, (1 + self.n * m) % self._n_squared, fresh=False)
 
     def parse(self, data: bytes) -> "Ciphertext":
         """A ciphertext from somebody else, checked.
@@ -85,9 +89,15 @@ class PublicKey:
             raise CiphertextOutOfRange("a ciphertext is coprime to n")
         return Ciphertext(self, value, fresh=False)
 
+    def draw_unit(self, random: RandomSource = KERNEL) -> int:
+        """A uniform number in (0, n) that is coprime to n."""
+        while gmpy2.gcd(unit := random.below(self.n), self.n) != 1:
+            pass
+        return unit
+
     def blinding_factor(self, random: RandomSource = KERNEL) -> int:
         """r^n mod n^2 for a uniform unit r: the noise of one encryption."""
-        return int(self._phe.raw_encrypt(0, r_value=self._draw_unit(random)))
+        return int(self._phe.raw_encrypt(0, r_value=self.draw_unit(random)))
 
     def to_jwk(self) -> dict[str, Any]:
         """The JWK-like form of `phe` (pheutil), with the key id as `kid`."""
@@ -109,16 +119,6 @@ class PublicKey:
 
     def __repr__(self) -> str:
         return f"PublicKey({self.key_id[:8]}, {self.bits} bits)"
-
-    def _plaintext(self, m: int) -> int:
-        if not 0 <= m < self.n:
-            raise PlaintextOutOfRange("a plaintext lies between 0 and n")
-        return m
-
-    def _draw_unit(self, random: RandomSource) -> int:
-        while gmpy2.gcd(unit := random.below(self.n), self.n) != 1:
-            pass
-        return unit
 
 
 class Ciphertext:

@@ -1,0 +1,94 @@
+"""Opening a scope: A packs and blinds tallies, the collector takes the blind off and checks.
+
+B's part is `crypto.keyholder.opening`; the protocol is docs/protocol.md, section 6.
+"""
+
+from collections.abc import Sequence
+
+from crypto.errors import InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
+from crypto.paillier import Ciphertext, PublicKey
+from crypto.random import KERNEL, RandomSource
+from crypto.slots import CELL_BITS, COUNT_SLOT_BITS, Counts, max_cells, split
+
+
+def recover_counts(
+    value: bytes, blind: bytes, key: PublicKey, recordings: Sequence[int]
+) -> list[Counts]:
+    """The counts of each cell, lowest cell first.
+
+    Args:
+        value: B's answer, unsealed: `key.plaintext_bytes` bytes.
+        blind: A's rho, unsealed: as many bytes.
+        key: the Paillier key of the statement.
+        recordings: how many recordings each cell counts.
+
+    Raises:
+        InvalidEncoding: a number of the wrong width, or not below n.
+        PlaintextOutOfRange: more cells than fit under this key.
+        OpeningMismatch: a count above the recordings of its cell, or anything above the last slot.
+    """
+    _check_cells(key, len(recordings))
+    packed = (_number(value, key) - _number(blind, key)) % key.n
+    if packed >> (CELL_BITS * len(recordings)):
+        raise OpeningMismatch("there is more in this number than counts: do not trust it")
+    counts = []
+    for cell, limit in zip(split(packed, CELL_BITS, len(recordings)), recordings, strict=True):
+        sound, rate = split(cell, COUNT_SLOT_BITS, 2)
+        if sound > limit or rate > limit:
+            raise OpeningMismatch("a count exceeds the number of recordings: do not trust it")
+        counts.append(Counts(sound, rate))
+    return counts
+
+
+def recover_bit(value: bytes, blind: bytes, key: PublicKey) -> bool:
+    """The bit of a range check. Raises OpeningMismatch unless it is 0 or 1."""
+    bit = (_number(value, key) - _number(blind, key)) % key.n
+    if bit > 1:
+        raise OpeningMismatch("this number is not one bit: do not trust it")
+    return bool(bit)
+
+
+def blind_tallies(
+    key: PublicKey, cells: Sequence[Sequence[Ciphertext]], random: RandomSource = KERNEL
+) -> tuple[Ciphertext, bytes]:
+    """A's C' and rho for tallies: C' encrypts sum_k 2^(48 k) sum_days tally + rho and is fresh.
+
+    Args:
+        key: B's public key.
+        cells: the tallies of each cell; an empty cell counts nothing.
+
+    Returns:
+        C' and the blind, fixed-width big-endian, to be sealed to the collector.
+
+    Raises:
+        PlaintextOutOfRange: more cells than fit under this key.
+        ForeignKey: a tally under another key.
+    """
+    _check_cells(key, len(cells))
+    packed = key.constant(0)
+    for tallies in reversed(cells):
+        packed = packed.times(1 << CELL_BITS)
+        for tally in tallies:
+            packed = packed.add(tally)
+    return blind_single(key, packed, random)
+
+
+def blind_single(
+    key: PublicKey, ciphertext: Ciphertext, random: RandomSource = KERNEL
+) -> tuple[Ciphertext, bytes]:
+    """A's C' and rho for one ciphertext: rho is uniform in Z_n, so B decrypts a uniform number."""
+    rho = random.below(key.n)
+    blinded = key.constant(rho).add(ciphertext).rerandomised(random)
+    return blinded, rho.to_bytes(key.plaintext_bytes, "big")
+
+
+def _check_cells(key: PublicKey, count: int) -> None:
+    if not 0 < count <= max_cells(key.bits):
+        raise PlaintextOutOfRange(f"an opening has 1 to {max_cells(key.bits)} cells")
+
+
+def _number(data: bytes, key: PublicKey) -> int:
+    number = int.from_bytes(data, "big")
+    if len(data) != key.plaintext_bytes or number >= key.n:
+        raise InvalidEncoding(f"expected a number below n in {key.plaintext_bytes} bytes")
+    return number
