@@ -14,11 +14,11 @@ from client.errors import BadAnswer
 from client.manifest import known_key
 from client.service import field
 from crypto.encoding import b64u, check_day, sha256_hex, unb64u
-from crypto.errors import InvalidEncoding, OpeningMismatch
+from crypto.errors import InvalidEncoding
 from crypto.hpke import blind_info, value_info
 from crypto.messages import Opening, RangeCheckStatement, Statement, TallyStatement
 from crypto.paillier import PublicKey
-from crypto.slots import Counts, max_cells
+from crypto.slots import max_cells
 from crypto.unsealing import SealingKey
 
 Days = list[tuple[str, int]]
@@ -108,7 +108,7 @@ def open_range_check(collector: Collector, range_id: str) -> bool:
     statement, value, blind, key = _exchange(collector, ask)
     if not isinstance(statement, RangeCheckStatement) or statement.range != range_id:
         raise BadAnswer("The aggregator's statement is about something else than was asked for.")
-    return bool(recover_bit(value, blind, key.n))
+    return recover_bit(value, blind, key)
 
 
 def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Opened]:
@@ -120,14 +120,14 @@ def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Op
     if stated != [(scope.pseudonym, scope.days) for scope in scopes]:
         raise BadAnswer("The aggregator's statement is about something else than was asked for.")
     recordings = [cell.recordings for cell in statement.cells]
-    counts: Sequence[Counts] = recover_counts(value, blind, key.n, recordings)
+    counts = recover_counts(value, blind, key, recordings)
     for scope, number, count in zip(scopes, recordings, counts, strict=True):
         yield Opened(scope.pseudonym, scope.days, number, count.sound, count.rate)
 
 
 def _exchange(
     collector: Collector, ask: Mapping[str, object]
-) -> tuple[Statement, int, int, PublicKey]:
+) -> tuple[Statement, bytes, bytes, PublicKey]:
     """Both halves of an opening: the statement, the key holder's value, the blind, the key."""
     recipient = SealingKey.generate()
     half = collector.aggregator.post("/api/openings", **ask, recipient=b64u(recipient.public))
@@ -151,15 +151,7 @@ def _exchange(
     )
     value = recipient.unseal(value_info(statement.jti), _bytes(other_half, "sealed_value"))
     blind = recipient.unseal(blind_info(statement.jti), _bytes(half, "sealed_blind"))
-    return statement, _number(value, key), _number(blind, key), key
-
-
-def _number(data: bytes, key: PublicKey) -> int:
-    """A number below n, sent in its fixed width."""
-    number = int.from_bytes(data, "big")
-    if len(data) != key.plaintext_bytes or number >= key.n:
-        raise OpeningMismatch("An opened number has the wrong width or size.")
-    return number
+    return statement, value, blind, key
 
 
 def _bytes(answer: Mapping[str, Any], name: str) -> bytes:
