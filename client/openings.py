@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from crypto.opening import recover_bit, recover_counts
-
 from client.collector import Collector, now
 from client.errors import BadAnswer
 from client.manifest import known_key
@@ -17,6 +15,7 @@ from crypto.encoding import b64u, check_day, sha256_hex, unb64u
 from crypto.errors import InvalidEncoding
 from crypto.hpke import blind_info, value_info
 from crypto.messages import Opening, RangeCheckStatement, Statement, TallyStatement
+from crypto.opening import recover_bit, recover_counts
 from crypto.paillier import PublicKey
 from crypto.slots import max_cells
 from crypto.unsealing import SealingKey
