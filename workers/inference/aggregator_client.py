@@ -1,4 +1,4 @@
-"""The worker's calls to the aggregator (docs/protocol.md, section 7): lease, blob, report, release."""
+"""The worker's calls to the aggregator: lease, blob, report, release (protocol, section 7)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The aggregation worker: compares with the key holder and counts, without seeing either result."""
