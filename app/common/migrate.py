@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def check(role: str, url: str, metadata: MetaData) -> None:
 
 def check_at_head(role: str, connection: Connection) -> None:
     """Raises SchemaError unless the connected database is at the newest version."""
-    head = ScriptDirectory.from_config(_config(role)).get_current_head()
+    head = _head(role)
     found = MigrationContext.configure(connection).get_current_revision()
     if found != head:
         raise SchemaError(f"the database of {role} is at {found}, not {head}: run its init")
@@ -103,6 +104,11 @@ def _run(url: str, action: Callable[[Config], object], role: str) -> None:
             action(config)
     finally:
         engine.dispose()
+
+
+@cache
+def _head(role: str) -> str | None:
+    return ScriptDirectory.from_config(_config(role)).get_current_head()
 
 
 def _config(role: str) -> Config:

@@ -18,7 +18,7 @@ from crypto import errors as crypto_errors
 _log = logging.getLogger(__name__)
 
 
-class Problem(Exception):  # noqa: N818 - the word of RFC 9457
+class Problem(Exception):
     """A request that is refused, and why.
 
     Subclasses set `slug`, `title` and `status`; `detail` says what was wrong with this request and

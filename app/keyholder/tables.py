@@ -47,7 +47,7 @@ class Grant(Base):
 
 
 class ServedTally(Base):
-    """How many recordings of a (pseudonym, day) B has served under a key, in order, without gaps."""
+    """How many recordings of a (pseudonym, day) were served under a key, in order, without gaps."""
 
     __tablename__ = "served_tallies"
 
@@ -71,11 +71,12 @@ class ComparisonAnswer(Base):
     round: Mapped[int] = mapped_column(primary_key=True)
     request_sha256: Mapped[str] = mapped_column(String(64))
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)
-    answered_at: Mapped[int]
+    # When the answer of a range check may go; NULL for recordings, which go by their order.
+    kept_until: Mapped[int | None] = mapped_column(index=True)
 
 
 class SpentOpening(Base):
-    """A used nonce of a statement; swept once it is expired and an hour old (the quota counts it)."""
+    """A used nonce of a statement; swept once it is expired and too old for the quota."""
 
     __tablename__ = "spent_openings"
 

@@ -26,9 +26,14 @@ def upgrade() -> None:
         sa.Column("round", sa.BigInteger(), nullable=False),
         sa.Column("request_sha256", sa.String(length=64), nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=True),
-        sa.Column("answered_at", sa.BigInteger(), nullable=False),
+        sa.Column("kept_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("position", "round"),
     )
+    with op.batch_alter_table("comparison_answers", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_comparison_answers_kept_until"), ["kept_until"], unique=False
+        )
+
     op.create_table(
         "grants",
         sa.Column("grant_id", sa.String(length=32), nullable=False),
@@ -81,5 +86,8 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_grants_doctor"))
 
     op.drop_table("grants")
+    with op.batch_alter_table("comparison_answers", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_comparison_answers_kept_until"))
+
     op.drop_table("comparison_answers")
     op.drop_table("collectors")

@@ -1,0 +1,107 @@
+"""Grants: a patient's signature lets a doctor's key open the tallies, until taken back."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from app.common.database import in_transaction
+from app.common.problems import NotFound, Problem
+from app.common.requests import json_body
+from app.keyholder.enrolment import pinned, pinned_key
+from app.keyholder.tables import Collector, db
+from app.keyholder.tables import Grant as GrantRow
+from crypto.messages import CollectorKind, Grant, Revocation
+
+blueprint = Blueprint("grants", __name__)
+
+
+class GrantExists(Problem):
+    """The grant's identifier is taken by another grant, or by this one, revoked."""
+
+    slug = "grant-exists"
+    title = "A grant with this identifier exists"
+    status = 409
+
+
+class NotAPatient(Problem):
+    """Only patients have tallies to grant."""
+
+    slug = "not-a-patient"
+    title = "Only a patient can grant"
+    status = 403
+
+
+class UnknownDoctor(Problem):
+    """The doctor has not enrolled the key that the grant names."""
+
+    slug = "unknown-doctor"
+    title = "No doctor is enrolled with this key"
+    status = 422
+
+
+@blueprint.post("/v1/grants")
+def grant() -> ResponseReturnValue:
+    token = json_body(grant=str)["grant"]
+    owner = pinned(Grant.claimed(token).patient)
+    message = Grant.verify(token, pinned_key(owner), time.time())
+    if owner.kind != CollectorKind.PATIENT:
+        raise NotAPatient("Doctors have no tallies of their own.")
+    created = in_transaction(db, lambda: _store(message, token))
+    return jsonify(grant=message.grant), 201 if created else 200
+
+
+@blueprint.post("/v1/revocations")
+def revoke() -> ResponseReturnValue:
+    token = json_body(revocation=str)["revocation"]
+    owner = pinned(Revocation.claimed(token).patient)
+    message = Revocation.verify(token, pinned_key(owner), time.time())
+    in_transaction(db, lambda: _end(message, token))
+    return jsonify(grant=message.grant)
+
+
+def granted_to(collector: str, thumbprint: str) -> set[str]:
+    """The patients whose unrevoked grants name this collector with this key."""
+    query = db.select(GrantRow.patient).filter_by(
+        doctor=collector, doctor_thumbprint=thumbprint, revoked_at=None
+    )
+    return set(db.session.execute(query).scalars())
+
+
+def _store(message: Grant, token: str) -> bool:
+    """Whether the grant is new. One that was revoked stays so, whoever sends it again."""
+    row = db.session.get(GrantRow, message.grant)
+    if row is not None:
+        if row.revoked_at is not None or Grant.claimed(row.grant) != message:
+            raise GrantExists("Sign a new grant with an identifier of its own.")
+        return False
+    doctor = db.session.get(Collector, message.doctor)
+    if doctor is None or (doctor.kind, doctor.thumbprint) != (
+        CollectorKind.DOCTOR,
+        message.doctor_thumbprint,
+    ):
+        raise UnknownDoctor("Check the doctor's code; the doctor must have enrolled a key.")
+    db.session.add(
+        GrantRow(
+            grant_id=message.grant,
+            patient=message.patient,
+            doctor=message.doctor,
+            doctor_thumbprint=message.doctor_thumbprint,
+            grant=token,
+            revocation=None,
+            granted_at=int(time.time()),
+            revoked_at=None,
+        )
+    )
+    return True
+
+
+def _end(message: Revocation, token: str) -> None:
+    row = db.session.get(GrantRow, message.grant, with_for_update=True)
+    if row is None or row.patient != message.patient:
+        raise NotFound("You have no such grant.")
+    if row.revoked_at is None:
+        row.revocation = token
+        row.revoked_at = int(time.time())

@@ -1,0 +1,102 @@
+"""Role B's own keys: made once, sealed under a passphrase, loaded at start.
+
+The Paillier key opens tallies, the mask key makes their masks, the manifest key signs what
+everybody else believes; its fingerprint is what clients pin.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from app.common.secret_files import private_folder, read_or_create, read_secret
+from crypto.at_rest import load_sealed, save_sealed
+from crypto.encoding import b64u
+from crypto.errors import KeyFileError
+from crypto.jws import SigningKey
+from crypto.keyholder.key_file import (
+    load_mask_key,
+    load_private_key,
+    save_mask_key,
+    save_private_key,
+)
+from crypto.keyholder.masks import MaskKey
+from crypto.keyholder.private_key import PrivateKey
+
+_PASSPHRASE = "passphrase"  # noqa: S105 - a file name
+_PAILLIER = "paillier.key"
+_MASK = "mask.key"
+_MANIFEST = "manifest.key"
+_MANIFEST_CONTEXT = b"hushbeat/key-file/manifest/v1"
+
+
+@dataclass(frozen=True, repr=False)
+class KeyholderKeys:
+    """The three keys of role B."""
+
+    paillier: PrivateKey
+    masks: MaskKey
+    manifest: SigningKey
+
+    @classmethod
+    def generate(cls) -> Self:
+        """New keys: Paillier of 3072 bits (about a second), masks, manifest."""
+        return cls(PrivateKey.generate(), MaskKey.generate(), SigningKey.generate())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The keys that `save` left in `folder`.
+
+        Raises:
+            KeyFileError: one is missing, altered or sealed under another passphrase.
+            SecretFileError: the passphrase is readable by others.
+        """
+        try:
+            passphrase = read_secret(folder / _PASSPHRASE).strip()
+        except FileNotFoundError:
+            raise KeyFileError(
+                f"no passphrase in {folder}: run python -m app.keyholder.init, or restore it"
+            ) from None
+        return cls(
+            load_private_key(folder / _PAILLIER, passphrase),
+            load_mask_key(folder / _MASK, passphrase),
+            SigningKey.from_bytes(load_sealed(folder / _MANIFEST, passphrase, _MANIFEST_CONTEXT)),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Makes `folder` with the keys and their passphrase in it, all or nothing.
+
+        If the folder is there already, it is left as it is: keys are never replaced, for without
+        the old ones no tally opens.
+        """
+        private_folder(folder.parent)
+        draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            passphrase = read_or_create(draft / _PASSPHRASE, _new_passphrase).strip()
+            save_private_key(draft / _PAILLIER, self.paillier, passphrase)
+            save_mask_key(draft / _MASK, self.masks, passphrase)
+            save_sealed(draft / _MANIFEST, self.manifest.to_bytes(), passphrase, _MANIFEST_CONTEXT)
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def self_test(self) -> None:
+        """Encrypts and decrypts a random number; raises KeyFileError if it comes out changed."""
+        public = self.paillier.public
+        number = secrets.randbelow(public.n)
+        if self.paillier.decrypt(public.encrypt(number)) != number:
+            raise KeyFileError("the Paillier key does not decrypt what it encrypts")
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+
+def _new_passphrase() -> bytes:
+    return b64u(secrets.token_bytes(32)).encode() + b"\n"

@@ -1,0 +1,179 @@
+"""Openings: decrypts a blinded tally for the collector that is entitled to it, once a statement.
+
+The checks follow docs/protocol.md, section 4, in its order. What is computed is still blinded by A
+and leaves sealed to the collector; neither it nor anything else secret is stored or logged.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from app.common.database import in_transaction
+from app.common.problems import NotAllowed, Problem
+from app.common.requests import json_body
+from app.keyholder.context import keyholder
+from app.keyholder.enrolment import pinned, pinned_key
+from app.keyholder.grants import granted_to
+from app.keyholder.served import range_is_served
+from app.keyholder.tables import Collector, ServedTally, SpentOpening, db
+from crypto.encoding import b64u, sha256_hex, unb64u
+from crypto.errors import BadSignature, Expired, ForeignKey, PlaintextOutOfRange
+from crypto.hpke import seal, value_info
+from crypto.keyholder.opening import open_range_check, open_tally
+from crypto.messages import Cell, Opening, RangeCheckStatement, Statement, TallyStatement
+from crypto.paillier import Ciphertext
+from crypto.slots import max_cells
+
+MAX_BODY_BYTES = 2 << 20
+"""The statement of a month for as many patients as fit takes some 100 kB."""
+
+_QUOTA_SECONDS = 3600
+
+Scope = TallyStatement | RangeCheckStatement
+
+blueprint = Blueprint("openings", __name__)
+
+
+class NotGranted(NotAllowed):
+    """A pseudonym of the scope is neither the collector nor granted to it."""
+
+    slug = "not-granted"
+    title = "Not granted to this collector"
+
+
+class NotServed(Problem):
+    """The scope counts recordings, or names a range check, that role B never compared."""
+
+    slug = "not-served"
+    title = "The scope holds more than was compared"
+    status = 422
+
+
+class AlreadyOpened(Problem):
+    """The statement was used."""
+
+    slug = "already-opened"
+    title = "This statement was used before"
+    status = 409
+
+
+class TooManyOpenings(Problem):
+    """The collector's quota of this hour is used up."""
+
+    slug = "too-many-openings"
+    title = "Too many openings in an hour"
+    status = 429
+    retry_after = 600
+
+
+@blueprint.post("/v1/openings")
+def open_scope() -> ResponseReturnValue:
+    request.max_content_length = MAX_BODY_BYTES
+    body = json_body(statement=str, ciphertext=str, opening=str)
+    statement, ciphertext = _check(body["statement"], body["ciphertext"], body["opening"])
+    in_transaction(db, lambda: _spend(statement))
+    sealed = seal(statement.recipient, value_info(statement.jti), _value(statement, ciphertext))
+    return jsonify(sealed_value=b64u(sealed))
+
+
+def _check(statement: str, ciphertext: str, opening: str) -> tuple[Scope, Ciphertext]:
+    now = time.time()
+    claim, too_late = _read_statement(statement, now)
+    collector = pinned(claim.collector)
+    signed = Opening.verify(opening, pinned_key(collector), now)
+    if (signed.statement_sha256, signed.jti) != (sha256_hex(statement.encode()), claim.jti):
+        raise BadSignature("the opening is for another statement")
+    data = unb64u(ciphertext)
+    if sha256_hex(data) != claim.ciphertext_sha256:
+        raise BadSignature("the statement is for another ciphertext")
+    if claim.thumbprint != collector.thumbprint:
+        raise BadSignature("the statement is for another key of this collector")
+    if too_late is not None:
+        raise too_late
+    public = keyholder().keys.paillier.public
+    if claim.key_id != public.key_id:
+        raise ForeignKey("not under the active key: fetch the manifest and ask again")
+    _check_scope(claim, collector)
+    return claim, public.parse(data)
+
+
+def _read_statement(token: str, now: float) -> tuple[Scope, Expired | None]:
+    """A's statement, its signature verified; an expiry is reported only after who asks is known."""
+    try:
+        return cast(Scope, Statement.verify(token, keyholder().statement_key.current(), now)), None
+    except Expired as error:  # the last check of verify: the signature is good
+        return cast(Scope, Statement.claimed(token)), error
+
+
+def _check_scope(claim: Scope, collector: Collector) -> None:
+    if isinstance(claim, TallyStatement):
+        _check_granted({cell.pseudonym for cell in claim.cells}, collector)
+        _check_counted(claim.cells, claim.key_id)
+        if len(claim.cells) > max_cells(keyholder().keys.paillier.public.bits):
+            raise PlaintextOutOfRange("more cells than fit in one ciphertext: ask in parts")
+    else:
+        _check_granted({claim.pseudonym}, collector)
+        if not range_is_served(claim.range, claim.pseudonym, claim.key_id):
+            raise NotServed("This range was not compared.")
+
+
+def _check_granted(pseudonyms: set[str], collector: Collector) -> None:
+    foreign = pseudonyms - {collector.collector}
+    if foreign and foreign - granted_to(collector.collector, collector.thumbprint):
+        raise NotGranted("A patient of this scope has not granted it, or has taken it back.")
+
+
+def _check_counted(cells: tuple[Cell, ...], key_id: str) -> None:
+    days = [day for cell in cells for day, _ in cell.days]
+    query = db.select(ServedTally).where(
+        ServedTally.pseudonym.in_({cell.pseudonym for cell in cells}),
+        ServedTally.day.between(min(days), max(days)),
+        ServedTally.key_id == key_id,
+    )
+    served = {(row.pseudonym, row.day): row.served for row in db.session.execute(query).scalars()}
+    for cell in cells:
+        for day, recordings in cell.days:
+            if recordings > served.get((cell.pseudonym, day), 0):
+                raise NotServed("More recordings than were compared for this patient and day.")
+
+
+def _spend(claim: Scope) -> None:
+    """Marks the nonce used, within the quota. One collector's openings queue up at its row."""
+    now = int(time.time())
+    db.session.get(Collector, claim.collector, with_for_update=True)
+    if db.session.get(SpentOpening, claim.jti) is not None:
+        raise AlreadyOpened("Ask the aggregator for a new statement.")
+    recent = db.select(db.func.count()).where(
+        SpentOpening.collector == claim.collector, SpentOpening.spent_at > now - _QUOTA_SECONDS
+    )
+    if db.session.execute(recent).scalar_one() >= keyholder().config.openings_per_hour:
+        raise TooManyOpenings("Try again later.")
+    db.session.execute(
+        db.delete(SpentOpening).where(
+            SpentOpening.spent_at <= now - _QUOTA_SECONDS, SpentOpening.expires_at < now
+        )
+    )
+    db.session.add(
+        SpentOpening(
+            jti=claim.jti,
+            collector=claim.collector,
+            recordings=_recordings(claim),
+            spent_at=now,
+            expires_at=claim.exp,
+        )
+    )
+
+
+def _recordings(claim: Scope) -> int:
+    return sum(c.recordings for c in claim.cells) if isinstance(claim, TallyStatement) else 0
+
+
+def _value(claim: Scope, ciphertext: Ciphertext) -> bytes:
+    keys = keyholder().keys
+    if isinstance(claim, TallyStatement):
+        return open_tally(keys.paillier, keys.masks, ciphertext, claim.cells)
+    return open_range_check(keys.paillier, keys.masks, ciphertext, claim.range, claim.pseudonym)
