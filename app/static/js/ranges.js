@@ -53,3 +53,10 @@ export async function confirm(keys, range) {
   const accept = await openRangeCheck(keys, range);
   return (await aggregator.post(`/api/ranges/${range}/decision`, { accept })).state;
 }
+
+/** Which sentence describes a patient's range. */
+export function rangeWord(range) {
+  if (!range) return "default";
+  if (range.state !== "active") return "pending";
+  return range.mine ? "mine" : "other";
+}

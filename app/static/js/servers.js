@@ -42,9 +42,10 @@ async function call(server, method, path, body) {
 
 /** The error of an answer that is not a success. */
 export function refusal(server, status, problem) {
-  if (LATER.has(status)) return new UnreachableError(server);
-  if (server === "aggregator" && status === 401) return new HushbeatError("logged-out");
   const slug = problem.type?.split(":").pop();
+  const behind = slug?.startsWith("keyholder-") ? "keyholder" : server;
+  if (LATER.has(status)) return new UnreachableError(behind);
+  if (server === "aggregator" && status === 401) return new HushbeatError("logged-out");
   return new ProblemError(server, status, slug, problem.detail);
 }
 

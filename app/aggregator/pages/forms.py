@@ -1,0 +1,80 @@
+"""The forms of the pages. CSRF protection is the application's."""
+
+from __future__ import annotations
+
+from flask_babel import lazy_gettext as _
+from flask_wtf import FlaskForm
+from wtforms import PasswordField, RadioField, SelectField, StringField
+from wtforms.validators import EqualTo, InputRequired, Length
+
+from app.aggregator.tables import AccountKind
+from crypto.findings import AgeBand
+
+MIN_PASSWORD = 12
+MAX_PASSWORD = 256
+
+_AGE_BANDS = {
+    AgeBand.ADULT: _("18 years or older"),
+    AgeBand.ADOLESCENT: _("12 to 17 years"),
+    AgeBand.SCHOOL: _("6 to 11 years"),
+    AgeBand.PRESCHOOL: _("3 to 5 years"),
+    AgeBand.TODDLER: _("1 to 2 years"),
+    AgeBand.INFANT: _("1 to 11 months"),
+    AgeBand.NEWBORN: _("up to 4 weeks"),
+}
+"""The age band of the patient; it decides the public default of the heart-rate range."""
+
+
+class RegistrationForm(FlaskForm):  # type: ignore[misc]
+    """A new account of a patient or a doctor; operators are made by the operator's command."""
+
+    kind = RadioField(
+        _("I am"),
+        choices=[
+            (AccountKind.PATIENT.value, _("a patient")),
+            (AccountKind.DOCTOR.value, _("a doctor")),
+        ],
+        default=AccountKind.PATIENT.value,
+    )
+    display_name = StringField(
+        _("Your name"),
+        validators=[InputRequired(_("Please type your name.")), Length(max=80)],
+        render_kw={"autocomplete": "name"},
+    )
+    age_band = SelectField(
+        _("Age of the patient"),
+        choices=[(band.value, text) for band, text in _AGE_BANDS.items()],
+        default=AgeBand.ADULT.value,
+    )
+    password = PasswordField(
+        _("Password"),
+        validators=[
+            InputRequired(_("Please choose a password.")),
+            Length(
+                MIN_PASSWORD,
+                MAX_PASSWORD,
+                _("A password has at least 12 characters. A few words in a row are good."),
+            ),
+        ],
+        render_kw={"autocomplete": "new-password"},
+    )
+    repeated = PasswordField(
+        _("Password again"),
+        validators=[EqualTo("password", _("The two passwords differ."))],
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+class LoginForm(FlaskForm):  # type: ignore[misc]
+    """Login name and password."""
+
+    login = StringField(
+        _("Login name"),
+        validators=[InputRequired(_("Please type your login name.")), Length(max=64)],
+        render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
+    )
+    password = PasswordField(
+        _("Password"),
+        validators=[InputRequired(_("Please type your password.")), Length(max=MAX_PASSWORD)],
+        render_kw={"autocomplete": "current-password"},
+    )

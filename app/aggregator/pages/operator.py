@@ -1,0 +1,23 @@
+"""The operator's page: how the machinery runs, without any patient data."""
+
+from __future__ import annotations
+
+from flask import render_template
+
+from app.aggregator.operations import overview
+from app.aggregator.pages.blueprint import only, pages
+from app.aggregator.tables import AccountKind
+
+
+@pages.get("/operator")
+@only(AccountKind.OPERATOR)
+def operator() -> str:
+    """Queues, workers, rates and failures."""
+    return render_template("pages/operator.html", overview=overview())
+
+
+@pages.get("/operator/figures")
+@only(AccountKind.OPERATOR)
+def operator_figures() -> str:
+    """The part of the page that is fetched again and again."""
+    return render_template("pages/_operator_figures.html", overview=overview())

@@ -1,0 +1,22 @@
+"""Pages of a patient."""
+
+from __future__ import annotations
+
+from flask import render_template
+
+from app.aggregator.pages.blueprint import only, pages
+from app.aggregator.tables import AccountKind
+
+
+@pages.get("/recordings")
+@only(AccountKind.PATIENT)
+def recordings() -> str:
+    """Send recordings, follow them, read the counts."""
+    return render_template("pages/recordings.html")
+
+
+@pages.get("/doctors")
+@only(AccountKind.PATIENT)
+def doctors() -> str:
+    """Consent to a doctor and take it back."""
+    return render_template("pages/doctors.html")

@@ -1,0 +1,162 @@
+"""Texts that scripts show, by name: `t("upload.ready")` in JavaScript is `"upload.ready"` here.
+
+`{placeholders}` are filled by the script. A name with `.one` and `.other` is chosen by number.
+"""
+
+from __future__ import annotations
+
+from flask_babel import lazy_gettext as _
+
+_WORDS = {
+    "common": {
+        "copied": _("Copied."),
+        "enrolment.begun": _("Making this browser's key and registering it…"),
+        "enrolment.done": _(
+            "This browser now holds your key. Counts can be opened here, and only here."
+        ),
+        "error.problem": _("That did not work ({code}). Nothing was lost; please try again."),
+        "error.aggregator-unreachable": _(
+            "Hushbeat cannot be reached at the moment. Check the connection and try again."
+        ),
+        "error.keyholder-unreachable": _(
+            "The key holder cannot be reached at the moment. Nothing is lost; try again in a "
+            "minute."
+        ),
+        "error.logged-out": _("You have been logged out. Load the page again to log in."),
+        "error.too-many-requests": _("Too many requests. Please wait a minute and try again."),
+        "error.not-secure": _(
+            "This address is not protected, so the browser refuses to encrypt. Use https."
+        ),
+        "error.old-browser": _(
+            "This browser cannot do the encryption that Hushbeat needs (Ed25519 and X25519). "
+            "Please use a current Firefox, Chrome, Edge or Safari."
+        ),
+        "error.no-storage": _(
+            "This browser does not let the page keep a key. Leave private browsing and try again."
+        ),
+        "error.manifest-changed": _(
+            "Stop: the key holder's key is not the one that this browser knows. Somebody may be "
+            "trying to read along. Nothing was sent or opened. Please tell whoever runs Hushbeat "
+            "for you."
+        ),
+        "error.manifest-unknown": _(
+            "The key holder speaks a newer version than this page. Load the page again."
+        ),
+        "error.bad-key": _("A key that this page received is not valid. Nothing was sent."),
+        "error.bad-signature": _("A signature does not fit. Nothing was sent or opened."),
+        "error.bad-message": _("An answer could not be understood. Please try again."),
+        "error.bad-statement": _(
+            "The answer was not about what this page asked for. Nothing was opened."
+        ),
+        "error.seal-broken": _("A sealed answer could not be opened. Please try again."),
+        "error.opening-mismatch": _(
+            "The opened counts do not fit the number of recordings, so they are not shown."
+        ),
+        "error.key-enrolled-elsewhere": _("This account's key is in another browser."),
+    },
+    "counts": {
+        "counts.of.one": _("of {count} recording"),
+        "counts.of.other": _("of {count} recordings"),
+        "counts.opened.one": _("Opened {time}: {count} day with recordings."),
+        "counts.opened.other": _("Opened {time}: {count} days with recordings."),
+        "counts.until": _("Earlier, until {day}"),
+        "counts.chart": _("Bar chart of the counts a day; the table below says the same."),
+    },
+    "recordings": {
+        "state.waiting": _("Being analysed"),
+        "state.counted": _("Counted"),
+        "state.unreadable": _("Unreadable: please record again"),
+        "state.failed": _("Failed"),
+        "reason.too_short": _("It is too short to judge; ten seconds or more are good."),
+        "reason.silent": _("It is nearly silent. Was the microphone on the chest?"),
+        "reason.clipped": _("It is too loud and distorted. Turn the level down."),
+        "reason.noise": _("No heart sound could be told from the noise."),
+        "reason.not_audio": _("It is not an audio file that can be read."),
+        "reason.unsupported": _("This kind of audio file is not supported."),
+        "reason.empty": _("The file holds no sound."),
+        "reason.truncated": _("The file is cut off."),
+        "reason.bad_header": _("The file says something about itself that is not true."),
+        "reason.channels": _("The file has too many channels, or none."),
+        "reason.sample_rate": _("The file's sample rate is out of range."),
+        "reason.too_long": _("It is longer than two minutes."),
+        "reason.not_finite": _("The file holds values that are no sound."),
+        "reason.sealed_broken": _("It arrived damaged. Please choose the file again."),
+        "reason.quarantined": _("The analysis broke off three times with this file."),
+        "reason.not_comparable": _("The result could not be counted."),
+        "reason.other": _("Reason: {reason}."),
+        "upload.reading": _("Reading…"),
+        "upload.refused": _("Not usable"),
+        "upload.ready": _("Ready to send"),
+        "upload.sealing": _("Sealing…"),
+        "upload.sending": _("Sending… {percent} %"),
+        "upload.stopped": _("Not sent"),
+        "upload.again": _("You have sent this recording before."),
+        "upload.twice": _("{name} is already in the list; it will be sent once."),
+        "upload.seconds": _("{seconds} s"),
+        "upload.too-long": _("This recording is longer than two minutes and will be refused."),
+        "upload.remove-one": _("Remove {name}"),
+        "upload.send-one": _("Try again: {name}"),
+        "upload.send.one": _("Seal and send {count} recording"),
+        "upload.send.other": _("Seal and send {count} recordings"),
+        "upload.nothing": _("Nothing left to send"),
+        "error.file-empty": _("The file is empty."),
+        "error.file-too-large": _("The file is larger than {megabytes} MB."),
+        "error.file-unreadable": _("The browser could not read the file."),
+        "error.not-audio": _("This is not a WAV, FLAC, OGG or MP3 recording."),
+        "error.cannot-decode": _(
+            "This browser cannot show the recording. You may send it all the same."
+        ),
+    },
+    "doctors": {
+        "doctors.code-form": _(
+            "A doctor code has sixteen letters and digits, like ABCD-EFGH-IJKL-MNOP."
+        ),
+        "doctors.consented": _("{name} can now open your counts."),
+        "doctors.taken-back": _("{name} can no longer open your counts."),
+        "doctors.take-back": _("Take the consent for {name} back"),
+        "error.not-found": _("There is no doctor with this code. Please compare it once more."),
+        "error.doctor-code-mismatch": _(
+            "Stop: the key that came with this code is not the doctor's. Nothing was allowed."
+        ),
+    },
+    "patients": {
+        "patients.opened.one": _("Counts of {count} patient opened {time}."),
+        "patients.opened.other": _("Counts of {count} patients opened {time}."),
+        "range.default": _("by age"),
+        "range.pending": _("being checked"),
+        "range.mine": _("set by you"),
+        "range.other": _("set by another doctor"),
+    },
+    "range": {
+        "range.default-long": _(
+            "No range has been set. Recordings are held against the usual heart rate of the "
+            "patient's age and the balanced sound threshold."
+        ),
+        "range.pending-long": _("A new range is being checked."),
+        "range.mine-long": _(
+            "A range that you set is in force. It is encrypted; not even this page can read it "
+            "back."
+        ),
+        "range.other-long": _(
+            "A range of another doctor is in force. Setting one here replaces it."
+        ),
+        "range.sealing": _("Encrypting in this browser…"),
+        "range.checking": _("Sent. The servers are checking it without reading it…"),
+        "range.active": _("The range is in force for every recording from now on."),
+        "range.refused": _("The range was not taken: the lower limit is above the upper one."),
+        "range.order": _("The upper limit must not be below the lower one."),
+        "error.range-order": _("The upper limit must not be below the lower one."),
+        "error.range-waiting": _(
+            "The check is taking longer than usual. It goes on; come back to this page later."
+        ),
+    },
+    "account": {
+        "account.key-here": _("This browser holds the key of your account."),
+        "account.key-elsewhere": _("The key of your account is in another browser."),
+    },
+}
+
+
+def words_of(*groups: str) -> dict[str, str]:
+    """The texts of `common` and of these groups in the language of the current request."""
+    return {name: str(text) for group in ("common", *groups) for name, text in _WORDS[group].items()}

@@ -1,0 +1,16 @@
+/** The account's page: login name, this browser's key, the doctor's code. */
+
+import { doctorCode } from "./jws.js";
+import { byId, page, t } from "./page.js";
+import { start } from "./start.js";
+
+const identity = await start();
+const state = byId("key-state");
+if (state && identity) {
+  const here = identity.state !== "elsewhere";
+  state.textContent = here ? t("account.key-here") : t("account.key-elsewhere");
+  state.dataset.tone = here ? "good" : "bad";
+}
+if (page.account.kind === "doctor" && identity && identity.state !== "elsewhere") {
+  byId("doctor-code").textContent = await doctorCode(identity.keys.thumbprint);
+}

@@ -1,0 +1,64 @@
+/** The doctor's page: own code, consenting patients, and the counts of all of them in one opening. */
+
+import { doctorCode } from "./jws.js";
+import { openTallies } from "./openings.js";
+import { byId, explain, fromTemplate, number, part, t, timeText, tn } from "./page.js";
+import { choosePeriod } from "./period.js";
+import { rangeWord } from "./ranges.js";
+import { daysWithRecordings } from "./scope.js";
+import { aggregator } from "./servers.js";
+import { start } from "./start.js";
+
+const status = byId("counts-status");
+const identity = await start();
+const here = identity && identity.state !== "elsewhere";
+let newest = 0;
+let period;
+
+if (here) byId("doctor-code").textContent = await doctorCode(identity.keys.thumbprint);
+if (identity) {
+  byId("open-counts").addEventListener("click", show);
+  choosePeriod((chosen) => {
+    period = chosen;
+    show();
+  });
+}
+
+async function show() {
+  const turn = ++newest;
+  status.textContent = status.dataset.busy;
+  try {
+    const { patients } = await aggregator.get("/api/patients");
+    if (turn !== newest) return;
+    const rows = new Map(patients.map((patient) => [patient.pseudonym, rowOf(patient)]));
+    byId("patients").replaceChildren(...rows.values());
+    byId("patients-table").hidden = patients.length === 0;
+    byId("no-patients").hidden = patients.length > 0;
+    if (!here) return (status.textContent = "");
+    const cells = [];
+    for (const { pseudonym } of patients) {
+      const days = await daysWithRecordings({ ...period, pseudonym });
+      if (days.length > 0) cells.push({ pseudonym, days });
+    }
+    const opened = cells.length > 0 ? await openTallies(identity.keys, cells) : [];
+    if (turn !== newest) return;
+    for (const cell of opened) fill(rows.get(cell.pseudonym), cell);
+    const time = timeText(Date.now() / 1000);
+    status.textContent = patients.length > 0 ? tn("patients.opened", patients.length, { time }) : "";
+  } catch (error) {
+    if (turn === newest) status.textContent = explain(error);
+  }
+}
+
+function rowOf({ pseudonym, display_name: name, range }) {
+  const row = fromTemplate("patient-row", { name, range: t(`range.${rangeWord(range)}`) });
+  part(row, "name").href = `/patients/${pseudonym}`;
+  fill(row, { recordings: 0, sound: 0, rate: 0 });
+  return row;
+}
+
+function fill(row, { recordings, sound, rate }) {
+  part(row, "recordings").textContent = here ? number(recordings) : "–";
+  part(row, "sound").textContent = recordings > 0 ? number(sound) : "–";
+  part(row, "rate").textContent = recordings > 0 ? number(rate) : "–";
+}

@@ -1,0 +1,39 @@
+/**
+ * What every page of a patient or doctor begins with: can this browser do the cryptography, and
+ * does it hold the account's keys? Problems are shown on the page, in words.
+ */
+
+import { ensureEnrolled } from "./enrolment.js";
+import { HushbeatError } from "./errors.js";
+import { byId, clearNotice, explain, notify, t } from "./page.js";
+
+/** Answers `{state, keys}` as `ensureEnrolled` does, or null when the page cannot work here. */
+export async function start() {
+  try {
+    await checkBrowser();
+    const identity = await ensureEnrolled(() => notify(t("enrolment.begun"), "busy"));
+    if (identity.state === "new") notify(t("enrolment.done"), "good");
+    else if (identity.state === "elsewhere") byId("elsewhere").hidden = false;
+    else clearNotice();
+    return identity;
+  } catch (error) {
+    notify(explain(error), "bad");
+    return null;
+  }
+}
+
+/** WebCrypto with Ed25519 and X25519, and IndexedDB: every current browser, on https or localhost. */
+async function checkBrowser() {
+  if (!window.isSecureContext || !window.crypto?.subtle) throw new HushbeatError("not-secure");
+  try {
+    await Promise.all(
+      ["Ed25519", "X25519"].map((name) => {
+        const usages = name === "X25519" ? ["deriveBits"] : ["sign", "verify"];
+        return crypto.subtle.generateKey({ name }, false, usages);
+      }),
+    );
+  } catch {
+    throw new HushbeatError("old-browser");
+  }
+  if (!window.indexedDB) throw new HushbeatError("no-storage");
+}
