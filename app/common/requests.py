@@ -40,7 +40,10 @@ def json_body(**fields: Any) -> dict[str, Any]:
         if type(body[name]) not in allowed:
             wanted = " or ".join(part.__name__ for part in allowed)
             raise InvalidRequest(f"Field {name!r} must be of type {wanted}.")
-    _check_text(body)
+    try:
+        _check_text(body)
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deep.") from None
     return body
 
 

@@ -1,0 +1,1 @@
+from tests.common.postgres import postgres  # noqa: F401
