@@ -1,0 +1,1 @@
+"""`make demo`: the whole way of a recording without hands, and a search for what it left."""

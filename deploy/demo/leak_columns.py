@@ -1,0 +1,291 @@
+"""Search of both SQLite databases, column by column, against a list of what each column may hold.
+
+A table or column that is not on the list is a leak by itself, and so is a value that is not of its
+column's meaning: every integer, for instance, is a time of this run, a row number or a count of
+recordings within its bounds, so that no score fits anywhere. The list is written by hand from the
+design, not taken from the tables' code.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from client.errors import DoctorCodeMismatch
+from client.grants import normalised_code
+from client.uploading import State
+from crypto.encoding import check_day, check_hash, check_id, json_object
+from crypto.errors import CryptoError
+from crypto.jws import check_public_jwk
+from crypto.messages import Grant, RangeProposal, Revocation, SignedMessage
+from deploy.demo.evidence import Known, Leak
+
+Meaning = Callable[[Any, Known], bool]
+Columns = Mapping[str, Meaning]
+
+_LONGEST_AHEAD = 400 * 86_400
+"""Seconds: no token, lease or kept answer lives longer than this after the run."""
+_MOST_ROWS = 20
+_MOST_ATTEMPTS = 4
+_SEED_BYTES = 1 + 12 + 32 + 16
+"""Version, nonce, seed and tag of a sealed seed."""
+_SEAL_BYTES = 48
+
+
+def find_in_columns(database: Path, allowed: Mapping[str, Columns], known: Known) -> list[Leak]:
+    """Tables, columns and values of a SQLite file that are not what the list allows."""
+    leaks = []
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        for kind, table in connection.execute("SELECT type, name FROM sqlite_master"):
+            if kind == "index":
+                continue
+            where = f"{database.name}, table {table}"
+            if kind != "table" or table not in allowed:
+                leaks.append(Leak(where, f"a {kind} that nobody has allowed"))
+                continue
+            leaks += _find_in_table(connection, where, table, allowed[table], known)
+    return leaks
+
+
+def _find_in_table(
+    connection: sqlite3.Connection, where: str, table: str, columns: Columns, known: Known
+) -> Iterator[Leak]:
+    rows = connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - a name on the list
+    names = [column[0] for column in rows.description]
+    yield from (
+        Leak(f"{where}, column {name}", "a column that nobody has allowed")
+        for name in names
+        if name not in columns
+    )
+    wrong = {
+        name
+        for row in rows
+        for name, value in zip(names, row, strict=True)
+        if name in columns and not columns[name](value, known)
+    }
+    for name in sorted(wrong):
+        yield Leak(f"{where}, column {name}", "a value that is not what this column is for")
+
+
+def _reads(read: Callable[[Any], object], kind: type = str) -> Meaning:
+    """A value that a strict reader of the project takes."""
+
+    def meaning(value: Any, known: Known) -> bool:  # noqa: ARG001
+        try:
+            read(value)
+        except (CryptoError, DoctorCodeMismatch):
+            return False
+        return isinstance(value, kind)
+
+    return meaning
+
+
+def _matches(pattern: str) -> Meaning:
+    compiled = re.compile(pattern)
+    return lambda value, _: isinstance(value, str) and compiled.fullmatch(value) is not None
+
+
+def _maybe(meaning: Meaning) -> Meaning:
+    return lambda value, known: value is None or meaning(value, known)
+
+
+def _number(low: int, high: Callable[[Known], int]) -> Meaning:
+    return lambda value, known: type(value) is int and low <= value <= high(known)
+
+
+def _one_of(*values: str) -> Meaning:
+    return lambda value, _: value in values
+
+
+def _signed(message: type[SignedMessage]) -> Meaning:
+    return _reads(message.claimed)
+
+
+def _time(value: Any, known: Known) -> bool:
+    return type(value) is int and (
+        value == 0 or known.began - 60 <= value <= known.ended + _LONGEST_AHEAD
+    )
+
+
+def _ciphertext(value: Any, known: Known) -> bool:
+    """A ciphertext of B's key that nobody could mistake for a small number in wide clothes."""
+    key = known.paillier.public
+    if not isinstance(value, bytes):
+        return False
+    try:
+        return int(key.parse(value)).bit_length() > 2 * key.bits - 96
+    except CryptoError:
+        return False
+
+
+def _sealed_bytes(value: Any, known: Known) -> bool:
+    return value in {len(recording.data) + _SEAL_BYTES for recording in known.recordings}
+
+
+def _login(value: Any, known: Known) -> bool:
+    return value in {person.login for person in known.people}
+
+
+def _display_name(value: Any, known: Known) -> bool:
+    return value in {person.display_name for person in known.people}
+
+
+def _jwk(text: Any) -> None:
+    check_public_jwk(json_object(text.encode()))
+
+
+def _seed(value: Any, known: Known) -> bool:  # noqa: ARG001
+    return isinstance(value, bytes) and len(value) == _SEED_BYTES
+
+
+def _answer(value: Any, known: Known) -> bool:  # noqa: ARG001 - opened by find_in_answers
+    return isinstance(value, bytes)
+
+
+_id = _reads(check_id)
+_hash = _reads(check_hash)
+_day = _reads(check_day)
+_key = _reads(_jwk)
+_thumbprint = _matches(r"[A-Za-z0-9_-]{43}")
+_row = _number(1, lambda _: _MOST_ROWS)
+_recordings = _number(0, lambda known: len(known.recordings))
+_kind = _one_of("patient", "doctor", "operator")
+_alembic = {"version_num": _matches(r"\w{1,32}")}
+
+AGGREGATOR: Mapping[str, Columns] = {
+    "alembic_version": _alembic,
+    "accounts": {
+        "id": _row,
+        "login": _login,
+        "display_name": _display_name,
+        "password_hash": _matches(r"\$argon2id\$.*"),
+        "kind": _kind,
+        "age_band": _matches(r"[a-z_]{1,16}"),
+        "collector": _id,
+        "key_jwk": _maybe(_key),
+        "thumbprint": _maybe(_thumbprint),
+        "doctor_code": _maybe(_reads(normalised_code)),
+        "session_id": _id,
+        "created_at": _time,
+    },
+    "api_tokens": {"token_hash": _hash, "account_id": _row, "expires_at": _time},
+    "recordings": {
+        "id": _id,
+        "account_id": _row,
+        "pseudonym": _id,
+        "day": _day,
+        "state": _one_of(*State),
+        "reason": _maybe(_matches(r"[a-z_]{1,32}")),
+        "sealed_sha256": _hash,
+        "sealed_bytes": _sealed_bytes,
+        "uploaded_at": _time,
+        "finished_at": _maybe(_time),
+        "announced_at": _time,
+        "lease": _maybe(_id),
+        "lease_until": _time,
+        "attempts": _number(0, lambda _: _MOST_ATTEMPTS),
+        "report_sha256": _maybe(_hash),
+        "model": _maybe(_matches(r"[A-Za-z][\w.+-]{0,127}")),
+        "key_id": _maybe(_hash),
+        "sound": _maybe(_ciphertext),
+        "rate": _maybe(_ciphertext),
+    },
+    "comparisons": {
+        "recording_id": _id,
+        "pseudonym": _id,
+        "day": _day,
+        "key_id": _hash,
+        "number": _recordings,
+        "range_id": _maybe(_id),
+        "age_band": _matches(r"[a-z_]{1,16}"),
+        "sealed_seed": _maybe(_seed),
+    },
+    "tallies": {
+        "pseudonym": _id,
+        "day": _day,
+        "key_id": _hash,
+        "recordings": _recordings,
+        "ciphertext": _ciphertext,
+        "lease": _maybe(_id),
+        "lease_until": _time,
+    },
+    "consents": {
+        "grant_id": _id,
+        "patient_id": _row,
+        "doctor_id": _row,
+        "grant": _signed(Grant),
+        "revocation": _maybe(_signed(Revocation)),
+        "granted_at": _time,
+        "revoked_at": _maybe(_time),
+    },
+    "ranges": {
+        "id": _id,
+        "pseudonym": _id,
+        "doctor_id": _row,
+        "state": _one_of("proposed", "checked", "active", "refused", "replaced"),
+        "key_id": _hash,
+        "threshold": _ciphertext,
+        "lo": _ciphertext,
+        "hi": _ciphertext,
+        "proposal": _signed(RangeProposal),
+        "created_at": _time,
+        "check_ciphertext": _maybe(_ciphertext),
+        "sealed_seed": _maybe(_seed),
+    },
+    "worker_sightings": {
+        "name": _matches(r"[A-Za-z][\w.@:-]{0,119}"),
+        "kind": _one_of("inference", "aggregation", "sweeper"),
+        "ready": _number(0, lambda _: 1),
+        "seen_at": _time,
+    },
+}
+"""Role A: accounts, sealed or encrypted values, and how many recordings."""
+
+KEYHOLDER: Mapping[str, Columns] = {
+    "alembic_version": _alembic,
+    "collectors": {
+        "collector": _id,
+        "kind": _kind,
+        "key_jwk": _key,
+        "thumbprint": _thumbprint,
+        "enrolled_at": _time,
+    },
+    "grants": {
+        "grant_id": _id,
+        "patient": _id,
+        "doctor": _id,
+        "doctor_thumbprint": _thumbprint,
+        "grant": _signed(Grant),
+        "revocation": _maybe(_signed(Revocation)),
+        "granted_at": _time,
+        "revoked_at": _maybe(_time),
+    },
+    "served_tallies": {
+        "pseudonym": _id,
+        "day": _day,
+        "key_id": _hash,
+        "served": _recordings,
+    },
+    "comparison_answers": {
+        "position": _matches(
+            r"recording\|[0-9a-f]{32}\|\d{4}-\d\d-\d\d\|[0-9a-f]{64}\|\d{1,6}"
+            r"|range\|[0-9a-f]{32}\|[0-9a-f]{32}\|[0-9a-f]{64}"
+        ),
+        "round": _number(1, lambda _: 2),
+        "request_sha256": _hash,
+        "answer": _maybe(_answer),
+        "kept_until": _maybe(_time),
+    },
+    "spent_openings": {
+        "jti": _id,
+        "collector": _id,
+        "recordings": _recordings,
+        "spent_at": _time,
+        "expires_at": _time,
+    },
+}
+"""Role B: pseudonyms, public keys, grants, and how many recordings it served."""
