@@ -11,24 +11,19 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 
 from celery import Celery
 from flask import Flask
 from kombu.exceptions import ChannelError, KombuError
 from sqlalchemy import delete, select
 
-from app.aggregator.blobs import StoredBlob
 from app.aggregator.factory import create_background_app
 from app.aggregator.queueing import AGGREGATION_QUEUE, INFERENCE_QUEUE
-from app.aggregator.recordings.lifecycle import (
-    WAITING_STATES,
-    requeue_expired,
-    waiting_for_comparison,
-)
+from app.aggregator.recordings.cleanup import delete_unneeded_blobs
+from app.aggregator.recordings.lifecycle import requeue_expired, waiting_for_comparison
 from app.aggregator.services import services
-from app.aggregator.tables import ApiToken, Range, RangeState, Recording, WorkerSighting, db
+from app.aggregator.tables import ApiToken, Range, RangeState, WorkerSighting, db
 from app.common.database import in_transaction
 from config import celery_settings
 from workers.aggregation.sightings import sighted
@@ -37,12 +32,10 @@ from workers.readiness import notify_ready
 from workers.sighting import keep_sighted, worker_name
 
 TIDY_SECONDS = 60.0
-ORPHAN_SECONDS = 3600.0
-"""Age of a blob without a row before it is removed: its upload may still be going on."""
 SIGHTING_DAYS = 1
 MANY_WAITING = 500
 """Messages in a queue beyond which the workers have enough to do and nothing is sent again."""
-_BATCH = 500
+_MOST_RANGES = 200
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +56,7 @@ class Sweeper:
         steps: list[Callable[[], None]] = [self._hint_judging, self._hint_counting]
         if time.monotonic() - self._tidied_at >= TIDY_SECONDS:
             self._tidied_at = time.monotonic()
-            steps += [remove_blobs, remove_expired]
+            steps += [_remove_blobs, _remove_expired]
         for step in steps:
             with self._flask.app_context():
                 try:
@@ -88,7 +81,7 @@ class Sweeper:
         for recording in waiting_for_comparison(_now(), patience):
             around.queue.count(recording)
         proposed = db.session.scalars(
-            select(Range.id).where(Range.state == RangeState.PROPOSED).limit(_BATCH)
+            select(Range.id).where(Range.state == RangeState.PROPOSED).limit(_MOST_RANGES)
         ).all()
         db.session.rollback()
         self._range_sent_at = {
@@ -113,31 +106,11 @@ class Sweeper:
             return True
 
 
-def remove_blobs() -> None:
-    """Blobs of recordings that need no worker any more, and old ones without a recording."""
-    blobs = services().blobs
-    stored = blobs.stored()
-    while batch := list(islice(stored, _BATCH)):
-        for blob in _unneeded(batch):
-            blobs.delete(blob.name)
-    blobs.sweep(ORPHAN_SECONDS)
+def _remove_blobs() -> None:
+    delete_unneeded_blobs(services().blobs)
 
 
-def _unneeded(batch: list[StoredBlob]) -> Iterator[StoredBlob]:
-    rows = db.session.execute(
-        select(Recording.id, Recording.sealed_sha256, Recording.state).where(
-            Recording.id.in_([blob.name.recording for blob in batch])
-        )
-    ).all()
-    db.session.rollback()
-    waiting = {(row.id, row.sealed_sha256): row.state in WAITING_STATES for row in rows}
-    for blob in batch:
-        known = waiting.get((blob.name.recording, blob.name.sha256))
-        if known is False or (known is None and blob.age > ORPHAN_SECONDS):
-            yield blob
-
-
-def remove_expired() -> None:
+def _remove_expired() -> None:
     """Tokens past their time, and workers not seen for a day."""
 
     def work() -> None:

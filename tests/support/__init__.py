@@ -1,0 +1,1 @@
+"""What tests of more than one part share: real servers, real processes, small keys, faults."""
