@@ -107,6 +107,11 @@ class KeyholderClient:
         finally:
             self._lock.release()
 
+    @property
+    def answered(self) -> bool:
+        """Whether it answered when its manifest was last asked for."""
+        return self._answered
+
     def paillier_key(self, key_id: str) -> PublicKey | None:
         """The ACTIVE Paillier key of that id, or None if it is another or a retired one."""
         for refresh in (False, True):

@@ -1,0 +1,1 @@
+"""Accounts: registration, log-in, sessions and tokens, and the collector key of each."""

@@ -1,0 +1,63 @@
+"""`/api/accounts`, `/api/tokens`, `/api/account`, `/api/enrolments`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from app.aggregator.access import account, only
+from app.aggregator.accounts import service
+from app.aggregator.extensions import limiter
+from app.aggregator.tables import AccountKind
+from app.common.problems import InvalidRequest
+from app.common.requests import json_body
+from crypto.findings import AgeBand
+
+accounts = Blueprint("accounts", __name__, url_prefix="/api")
+
+_SELF_REGISTERED = {kind.value: kind for kind in (AccountKind.PATIENT, AccountKind.DOCTOR)}
+
+
+@accounts.post("/accounts")
+def register() -> tuple[dict[str, Any], int]:
+    body = json_body(display_name=str, password=str, kind=str, age_band=str | None)
+    if body["kind"] not in _SELF_REGISTERED:
+        raise InvalidRequest("kind is patient or doctor.")
+    made = service.register(
+        body["display_name"],
+        body["password"],
+        _SELF_REGISTERED[body["kind"]],
+        AgeBand.ADULT if body["age_band"] is None else body["age_band"],
+    )
+    return {"login": made.login}, 201
+
+
+@accounts.post("/tokens")
+def issue_token() -> tuple[dict[str, Any], int]:
+    body = json_body(login=str, password=str)
+    issued = service.issue_token(service.authenticate(body["login"], body["password"]))
+    return {"token": issued.token, "expires_at": issued.expires_at}, 201
+
+
+@accounts.get("/account")
+def show() -> dict[str, Any]:
+    own = account()
+    shown = {
+        "login": own.login,
+        "display_name": own.display_name,
+        "kind": own.kind,
+        "collector": own.collector,
+        "enrolled": own.thumbprint is not None,
+        "thumbprint": own.thumbprint,
+    }
+    if own.kind == AccountKind.DOCTOR:
+        shown["doctor_code"] = own.doctor_code
+    return shown
+
+
+@accounts.post("/enrolments")
+@only(AccountKind.PATIENT, AccountKind.DOCTOR)
+@limiter.limit("30 per minute")
+def enrol() -> dict[str, Any]:
+    return {"statement": service.enrol(account(), json_body(key=dict)["key"])}

@@ -1,0 +1,288 @@
+"""Registering, logging in and enrolling: what the pages and the API both call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import time
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.aggregator.accounts.throttle import count_login, count_registration
+from app.aggregator.services import services
+from app.aggregator.tables import Account, AccountKind, ApiToken, db
+from app.common.database import in_transaction
+from app.common.problems import Problem
+from crypto.encoding import new_id
+from crypto.errors import InvalidEncoding
+from crypto.findings import AgeBand
+from crypto.jws import check_public_jwk, doctor_code, thumbprint
+from crypto.messages import CollectorKind, Enrolment
+
+MIN_PASSWORD = 12
+MAX_PASSWORD = 256
+MAX_DISPLAY_NAME = 80
+TOKEN_SECONDS = 30 * 24 * 3600
+ENROLMENT_SECONDS = 600
+
+_LOGIN_DIGITS = 5
+_MAX_LOGIN = 64
+_MAX_SLUG = 40
+
+# RFC 9106, section 4, second recommended option.
+_hasher = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4)
+# Verified against when there is no such login, so that the answer takes as long.
+_nobody = _hasher.hash(secrets.token_hex())
+
+
+class BadCredentials(Problem):
+    """Login and password do not belong together; which of them is wrong stays open."""
+
+    slug = "bad-credentials"
+    title = "Login or password is wrong"
+    status = 401
+
+
+class WeakPassword(Problem):
+    """A password that is too short or too long."""
+
+    slug = "weak-password"
+    title = "This password cannot be used"
+    status = 422
+
+
+class BadDisplayName(Problem):
+    """A name that is empty, too long or not printable."""
+
+    slug = "bad-display-name"
+    title = "This name cannot be used"
+    status = 422
+
+
+class UnknownAgeBand(Problem):
+    """An age band that has no default heart-rate range."""
+
+    slug = "unknown-age-band"
+    title = "There is no such age band"
+    status = 422
+
+
+class KeyAlreadyPinned(Problem):
+    """The account has another collector key, or the key belongs to another account."""
+
+    slug = "key-already-pinned"
+    title = "Another key is pinned"
+    status = 409
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class IssuedToken:
+    """A bearer token, shown once, and when it ends (Unix seconds)."""
+
+    token: str
+    expires_at: int
+
+
+def register(display_name: str, password: str, kind: AccountKind, age_band: str) -> Account:
+    """Makes an account. Its login is made from the name and five random digits.
+
+    Args:
+        age_band: one of `crypto.findings.AgeBand`; means something for patients only.
+
+    Raises:
+        BadDisplayName, WeakPassword, UnknownAgeBand, TooManyAttempts.
+    """
+    name = _checked_name(display_name)
+    if age_band not in set(AgeBand):
+        raise UnknownAgeBand(f"Choose one of {', '.join(AgeBand)}.")
+    _check_password(password)
+    count_registration()
+    return create_account(None, name, password, kind, age_band)
+
+
+def create_account(
+    login: str | None,
+    display_name: str,
+    password: str,
+    kind: AccountKind,
+    age_band: str = AgeBand.ADULT,
+) -> Account:
+    """The row itself; without a login one is drawn.
+
+    Raises IntegrityError if a given login is taken.
+    """
+    password_hash = _hasher.hash(password)
+
+    def work() -> int:
+        account = Account(
+            login=login or _draw_login(display_name, kind),
+            display_name=display_name,
+            password_hash=password_hash,
+            kind=kind,
+            age_band=age_band,
+            collector=new_id(),
+            session_id=new_id(),
+            created_at=int(time.time()),
+        )
+        db.session.add(account)
+        db.session.flush()
+        return account.id
+
+    return db.session.get_one(Account, in_transaction(db, work))
+
+
+def authenticate(login: str, password: str) -> Account:
+    """The account of a login and its password.
+
+    Raises:
+        BadCredentials: an unknown login and a wrong password look and take the same.
+        TooManyAttempts: for this login or from this address, whether right or wrong.
+    """
+    login = login.strip().lower()[:_MAX_LOGIN]
+    count_login(login)
+    account: Account | None = db.session.scalar(select(Account).where(Account.login == login))
+    stored = account.password_hash if account else _nobody
+    try:
+        _hasher.verify(stored, password[: MAX_PASSWORD + 1])
+    except (VerificationError, InvalidHashError):
+        account = None
+    if account is None:
+        raise BadCredentials("Check the login, with its digits, and the password.")
+    if _hasher.check_needs_rehash(stored):
+        _set(account.id, password_hash=_hasher.hash(password))
+    return account
+
+
+def renew_session(account_id: int) -> None:
+    """Makes every session cookie of the account worthless."""
+    _set(account_id, session_id=new_id())
+
+
+def issue_token(account: Account) -> IssuedToken:
+    """A new bearer token for a program; only its hash is kept."""
+    account_id = account.id
+    token = secrets.token_urlsafe(32)
+    now = int(time.time())
+
+    def work() -> None:
+        db.session.add(
+            ApiToken(
+                token_hash=_token_hash(token),
+                account_id=account_id,
+                expires_at=now + TOKEN_SECONDS,
+            )
+        )
+
+    in_transaction(db, work)
+    return IssuedToken(token, now + TOKEN_SECONDS)
+
+
+def account_of_token(token: str) -> Account | None:
+    """Whose unexpired token this is."""
+    return db.session.scalar(
+        select(Account)
+        .join(ApiToken, ApiToken.account_id == Account.id)
+        .where(ApiToken.token_hash == _token_hash(token), ApiToken.expires_at > int(time.time()))
+    )
+
+
+def account_of_session(session_id: str) -> Account | None:
+    """Whose present session this is."""
+    return db.session.scalar(select(Account).where(Account.session_id == session_id))
+
+
+def enrol(account: Account, key: object) -> str:
+    """Pins a collector's public key (ES256) to its account and states so for the key holder.
+
+    The same key again gets a new statement.
+
+    Raises:
+        InvalidEncoding: not a public P-256 JWK.
+        KeyAlreadyPinned: another key is pinned, or the key is another account's.
+    """
+    jwk = check_public_jwk(key)
+    if jwk["kty"] != "EC":
+        raise InvalidEncoding("a collector's key is an EC key on P-256")
+    thumb = thumbprint(jwk)
+    account_id, kind = account.id, CollectorKind(account.kind)
+    code = doctor_code(thumb) if kind is CollectorKind.DOCTOR else None
+
+    def work() -> str | None:
+        db.session.execute(
+            update(Account)
+            .where(Account.id == account_id, Account.thumbprint.is_(None))
+            .values(key_jwk=json.dumps(jwk), thumbprint=thumb, doctor_code=code)
+        )
+        return db.session.scalar(select(Account.thumbprint).where(Account.id == account_id))
+
+    try:
+        pinned = in_transaction(db, work)
+    except IntegrityError:
+        raise KeyAlreadyPinned("This key belongs to another account: make a new one.") from None
+    if pinned != thumb:
+        raise KeyAlreadyPinned("Use the browser or program in which the account was first used.")
+    now = int(time.time())
+    enrolment = Enrolment(
+        collector=account.collector,
+        kind=kind,
+        thumbprint=thumb,
+        jti=new_id(),
+        iat=now,
+        exp=now + ENROLMENT_SECONDS,
+    )
+    return enrolment.sign(services().secrets.statement_key)
+
+
+def public_key(account: Account) -> dict[str, Any]:
+    """The pinned public JWK. Raises NotEnrolled if there is none."""
+    if account.key_jwk is None:
+        raise NotEnrolled("Log in where the account is used, so that its key is made.")
+    jwk: dict[str, Any] = json.loads(account.key_jwk)
+    return jwk
+
+
+class NotEnrolled(Problem):
+    """The account has no collector key yet."""
+
+    slug = "not-enrolled"
+    title = "This account has no key yet"
+    status = 409
+
+
+def _set(account_id: int, **values: str) -> None:
+    in_transaction(
+        db,
+        lambda: db.session.execute(
+            update(Account).where(Account.id == account_id).values(**values)
+        ),
+    )
+
+
+def _token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _checked_name(display_name: str) -> str:
+    name = " ".join(unicodedata.normalize("NFC", display_name).split())
+    if not 0 < len(name) <= MAX_DISPLAY_NAME or not name.isprintable():
+        raise BadDisplayName(f"A name has 1 to {MAX_DISPLAY_NAME} printable characters.")
+    return name
+
+
+def _check_password(password: str) -> None:
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise WeakPassword(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters.")
+
+
+def _draw_login(display_name: str, kind: AccountKind) -> str:
+    letters = unicodedata.normalize("NFKD", display_name).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")[:_MAX_SLUG].strip("-")
+    return f"{slug or kind.value}-{secrets.randbelow(10**_LOGIN_DIGITS):0{_LOGIN_DIGITS}d}"

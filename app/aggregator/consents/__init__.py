@@ -1,0 +1,1 @@
+"""Consents: a patient's signed grants to doctors."""

@@ -1,0 +1,147 @@
+"""Granting, revoking, and who may see whom. The key holder enforces grants on its own as well."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import select
+
+from app.aggregator.accounts.service import public_key
+from app.aggregator.ranges.ending import end_ranges
+from app.aggregator.tables import Account, AccountKind, Consent, db
+from app.common.database import in_transaction
+from app.common.problems import InvalidRequest, NotFound, Problem
+from crypto.messages import Grant, Revocation
+
+
+class GrantConflict(Problem):
+    """The grant's id was used for another grant, or this grant was taken back."""
+
+    slug = "grant-conflict"
+    title = "This grant cannot be taken"
+    status = 409
+
+
+def grant(patient: Account, token: str) -> tuple[str, bool]:
+    """Keeps a grant that its patient signed. Returns its id and whether it is new.
+
+    Raises:
+        CryptoError: not signed by the patient's pinned key, or malformed.
+        InvalidRequest: it speaks of another patient.
+        NotFound: no such doctor, or one with another key.
+        GrantConflict: as its name says.
+    """
+    signed = Grant.verify(token, public_key(patient), time.time())
+    if signed.patient != patient.collector:
+        raise InvalidRequest("The grant speaks of another patient.")
+    doctor = db.session.scalar(
+        select(Account).where(
+            Account.collector == signed.doctor,
+            Account.kind == AccountKind.DOCTOR,
+            Account.thumbprint == signed.doctor_thumbprint,
+        )
+    )
+    if doctor is None:
+        raise NotFound("There is no doctor with this key.")
+    patient_id, doctor_id = patient.id, doctor.id
+
+    def work() -> bool:
+        known = db.session.get(Consent, signed.grant)
+        if known is not None:
+            if known.grant != token or known.patient_id != patient_id or known.revoked_at:
+                raise GrantConflict("Sign a new grant.")
+            return False
+        db.session.add(
+            Consent(
+                grant_id=signed.grant,
+                patient_id=patient_id,
+                doctor_id=doctor_id,
+                grant=token,
+                granted_at=int(time.time()),
+            )
+        )
+        return True
+
+    return signed.grant, in_transaction(db, work)
+
+
+def revoke(patient: Account, grant_id: str, token: str) -> None:
+    """Ends a grant by a revocation that its patient signed; again is harmless.
+
+    With the doctor's last grant end the doctor's ranges for this patient.
+
+    Raises:
+        CryptoError: not signed by the patient's pinned key, or malformed.
+        InvalidRequest: it speaks of another grant or patient.
+        NotFound: the patient never gave this grant.
+    """
+    signed = Revocation.verify(token, public_key(patient), time.time())
+    if (signed.grant, signed.patient) != (grant_id, patient.collector):
+        raise InvalidRequest("The revocation speaks of another grant or patient.")
+    patient_id, pseudonym = patient.id, patient.collector
+
+    def work() -> None:
+        known = db.session.get(Consent, grant_id, with_for_update=True)
+        if known is None or known.patient_id != patient_id:
+            raise NotFound("You gave no such grant.")
+        if known.revoked_at is None:
+            known.revocation = token
+            known.revoked_at = int(time.time())
+            db.session.flush()
+        if not _in_force(known.doctor_id, pseudonym):
+            end_ranges(known.doctor_id, pseudonym)
+
+    in_transaction(db, work)
+
+
+def may_open(caller: Account, pseudonym: str) -> bool:
+    """Whether the caller is this patient, or a doctor to whom the patient consents."""
+    if caller.kind == AccountKind.PATIENT:
+        return pseudonym == caller.collector
+    return caller.kind == AccountKind.DOCTOR and _in_force(caller.id, pseudonym)
+
+
+def consents_of(patient: Account) -> list[Consent]:
+    """The grants in force of a patient, oldest first."""
+    return list(
+        db.session.scalars(
+            select(Consent)
+            .where(Consent.patient_id == patient.id, Consent.revoked_at.is_(None))
+            .order_by(Consent.granted_at, Consent.grant_id)
+        )
+    )
+
+
+def patients_of(doctor: Account) -> list[tuple[Account, int]]:
+    """Who consents to a doctor, and since when (Unix seconds), by name."""
+    since: dict[Account, int] = {}
+    for consent in db.session.scalars(
+        select(Consent).where(Consent.doctor_id == doctor.id, Consent.revoked_at.is_(None))
+    ):
+        first = since.get(consent.patient, consent.granted_at)
+        since[consent.patient] = min(first, consent.granted_at)
+    return sorted(since.items(), key=lambda item: (item[0].display_name, item[0].id))
+
+
+def _in_force(doctor_id: int, pseudonym: str) -> bool:
+    consent = db.session.scalar(
+        select(Consent.grant_id)
+        .join(Account, Account.id == Consent.patient_id)
+        .where(
+            Account.collector == pseudonym,
+            Consent.doctor_id == doctor_id,
+            Consent.revoked_at.is_(None),
+        )
+        .limit(1)
+    )
+    return consent is not None
+
+
+def doctor_of_code(code: str) -> Account:
+    """The doctor of a code (ABCD-EFGH-IJKL-MNOP). Raises NotFound."""
+    doctor: Account | None = db.session.scalar(
+        select(Account).where(Account.doctor_code == code, Account.kind == AccountKind.DOCTOR)
+    )
+    if doctor is None:
+        raise NotFound("There is no doctor with this code: compare it once more.")
+    return doctor

@@ -1,0 +1,1 @@
+"""Openings: a blinded ciphertext, its signed statement and its sealed blind for one collector."""

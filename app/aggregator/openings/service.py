@@ -1,0 +1,132 @@
+"""What A does of an opening (docs/protocol.md, section 6): scope, blind, state, seal.
+
+The blind exists here for a moment and leaves sealed to the collector's one-time key; it is neither
+stored nor logged. What the key holder decrypts is uniform, and useless without the blind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from app.aggregator.accounts.service import NotEnrolled
+from app.aggregator.consents.service import may_open
+from app.aggregator.ranges.service import KeyNotActive, RangeNotOpen, own_range
+from app.aggregator.services import services
+from app.aggregator.tables import Account, RangeState, Tally, db
+from app.common.problems import NotFound
+from crypto import hpke
+from crypto.encoding import new_id, sha256_hex
+from crypto.messages import Cell, RangeCheckStatement, Statement, TallyStatement
+from crypto.opening import blind_single, blind_tallies
+from crypto.paillier import Ciphertext, PublicKey
+
+STATEMENT_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AskedCell:
+    """Days of one patient, to be added up."""
+
+    pseudonym: str
+    days: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class HalfOpening:
+    """A's half: the statement (JWS), C' and the sealed blind."""
+
+    statement: str
+    ciphertext: bytes
+    sealed_blind: bytes
+
+
+def open_tallies(collector: Account, cells: Sequence[AskedCell], recipient: bytes) -> HalfOpening:
+    """A's half of an opening of tallies; a day without a counted recording counts nothing.
+
+    Raises:
+        NotFound: a patient of the scope is neither the caller nor consents to the caller.
+        NotEnrolled: the caller has no pinned key.
+        InvalidEncoding: a day twice, too many days, or a recipient that is no X25519 key.
+        PlaintextOutOfRange: more cells than fit in one opening.
+        KeyholderUnavailable: its manifest is not at hand.
+    """
+    for pseudonym in {cell.pseudonym for cell in cells}:
+        if not may_open(collector, pseudonym):
+            raise NotFound("There is no such patient, or none who consents to you.")
+    key = services().keyholder.manifest().active_key
+    stated, tallies = [], []
+    for cell in cells:
+        rows = _tallies(cell, key)
+        numbers = {row.day: row.recordings for row in rows}
+        stated.append(
+            Cell(
+                pseudonym=cell.pseudonym,
+                days=tuple((day, numbers.get(day, 0)) for day in cell.days),
+            )
+        )
+        tallies.append([key.parse(row.ciphertext) for row in rows])
+    blinded, blind = blind_tallies(key, tallies)
+    common = _common(collector, recipient, blinded)
+    return _half(TallyStatement(cells=tuple(stated), **common), blinded, blind)
+
+
+def open_range_check(doctor: Account, range_id: str, recipient: bytes) -> HalfOpening:
+    """A's half of the opening of [lo <= hi], for the doctor who made the range.
+
+    Raises:
+        NotFound: not this doctor's range, or the patient consents no more.
+        RangeNotOpen: the bounds are not compared yet, or the range was decided.
+        KeyNotActive, NotEnrolled, KeyholderUnavailable: as their names say.
+    """
+    found = own_range(doctor, range_id)
+    if not may_open(doctor, found.pseudonym):
+        raise NotFound("The patient does not consent to you any more.")
+    if found.state != RangeState.CHECKED or found.check is None:
+        raise RangeNotOpen(f"It is {found.state}.", state=str(found.state))
+    key = services().keyholder.paillier_key(found.key_id)
+    if key is None:
+        raise KeyNotActive("The key changed meanwhile: set the range again.")
+    blinded, blind = blind_single(key, key.parse(found.check))
+    common = _common(doctor, recipient, blinded)
+    statement = RangeCheckStatement(range=found.id, pseudonym=found.pseudonym, **common)
+    return _half(statement, blinded, blind)
+
+
+def _tallies(cell: AskedCell, key: PublicKey) -> Sequence[Any]:
+    """Number and ciphertext of each day, read together so that they belong together."""
+    return db.session.execute(
+        select(Tally.day, Tally.recordings, Tally.ciphertext).where(
+            Tally.pseudonym == cell.pseudonym,
+            Tally.key_id == key.key_id,
+            Tally.day.in_(cell.days),
+        )
+    ).all()
+
+
+def _common(collector: Account, recipient: bytes, blinded: Ciphertext) -> dict[str, Any]:
+    if collector.thumbprint is None:
+        raise NotEnrolled("Log in where the account is used, so that its key is made.")
+    now = int(time.time())
+    return {
+        "collector": collector.collector,
+        "thumbprint": collector.thumbprint,
+        "recipient": hpke.check_public_key(recipient),
+        "key_id": blinded.key.key_id,
+        "ciphertext_sha256": sha256_hex(blinded.to_wire()),
+        "jti": new_id(),
+        "iat": now,
+        "exp": now + STATEMENT_SECONDS,
+    }
+
+
+def _half(statement: Statement, blinded: Ciphertext, blind: bytes) -> HalfOpening:
+    return HalfOpening(
+        statement=statement.sign(services().secrets.statement_key),
+        ciphertext=blinded.to_wire(),
+        sealed_blind=hpke.seal(statement.recipient, hpke.blind_info(statement.jti), blind),
+    )

@@ -1,0 +1,1 @@
+"""Healthy ranges: made and encrypted by a doctor, one in force a patient."""

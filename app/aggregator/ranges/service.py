@@ -1,0 +1,152 @@
+"""The way of a healthy range: PROPOSED -> CHECKED -> ACTIVE or REFUSED; ACTIVE -> REPLACED.
+
+The aggregation worker fills `check` and sets CHECKED; only the doctor who made the range can open
+that check, and decides. At most one range is in force a patient, the one last decided on.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import CursorResult, select, update
+
+from app.aggregator.accounts.service import public_key
+from app.aggregator.consents.service import may_open
+from app.aggregator.ranges.ending import PENDING_STATES, end_active, end_pending
+from app.aggregator.services import services
+from app.aggregator.tables import Account, Range, RangeState, db
+from app.common.database import in_transaction
+from app.common.problems import InvalidRequest, NotFound, Problem
+from crypto.messages import RangeProposal
+
+
+class KeyNotActive(Problem):
+    """Ciphertexts under a Paillier key that is not the active one."""
+
+    slug = "key-not-active"
+    title = "This key is not in use"
+    status = 422
+
+
+class RangeConflict(Problem):
+    """The range's id was used for another one."""
+
+    slug = "range-conflict"
+    title = "Another range has this id"
+    status = 409
+
+
+class RangeNotOpen(Problem):
+    """The range is not in the state that this step starts from."""
+
+    slug = "range-not-open"
+    title = "This range cannot be decided on now"
+    status = 409
+
+
+def propose(doctor: Account, pseudonym: str, token: str) -> tuple[str, RangeState, bool]:
+    """Takes a signed proposal. Returns the range's id, its state and whether it is new.
+
+    Raises:
+        NotFound: the patient does not consent to the doctor.
+        CryptoError: not signed by the doctor's pinned key, malformed, or no ciphertexts.
+        InvalidRequest: it speaks of another patient.
+        KeyNotActive, RangeConflict, KeyholderUnavailable: as their names say.
+    """
+    _require_consent(doctor, pseudonym)
+    proposal = RangeProposal.verify(token, public_key(doctor), time.time())
+    if proposal.pseudonym != pseudonym:
+        raise InvalidRequest("The proposal speaks of another patient.")
+    key = services().keyholder.paillier_key(proposal.key_id)
+    if key is None:
+        raise KeyNotActive("Fetch the manifest again and encrypt under its active key.")
+    for ciphertext in (proposal.threshold, proposal.lo, proposal.hi):
+        key.parse(ciphertext)
+    doctor_id = doctor.id
+
+    def work() -> tuple[RangeState, bool]:
+        known = db.session.get(Range, proposal.range)
+        if known is not None:
+            if known.proposal != token or known.doctor_id != doctor_id:
+                raise RangeConflict("Choose another id.")
+            return RangeState(known.state), False
+        end_pending(doctor_id, pseudonym)
+        db.session.add(
+            Range(
+                id=proposal.range,
+                pseudonym=pseudonym,
+                doctor_id=doctor_id,
+                state=RangeState.PROPOSED,
+                key_id=proposal.key_id,
+                threshold=proposal.threshold,
+                lo=proposal.lo,
+                hi=proposal.hi,
+                proposal=token,
+                created_at=int(time.time()),
+            )
+        )
+        return RangeState.PROPOSED, True
+
+    state, created = in_transaction(db, work)
+    if created:
+        services().queue.check_range(proposal.range)
+    return proposal.range, state, created
+
+
+def decide(doctor: Account, range_id: str, accept: bool) -> RangeState:
+    """Puts a checked range in force, in place of the one before, or drops it.
+
+    The same decision again is answered as the first was.
+
+    Raises:
+        NotFound: not this doctor's range, or the patient consents no more.
+        RangeNotOpen: not checked yet, or decided otherwise.
+    """
+    pseudonym = own_range(doctor, range_id).pseudonym
+    wanted = RangeState.ACTIVE if accept else RangeState.REFUSED
+
+    def work() -> RangeState:
+        _require_consent(doctor, pseudonym)
+        current = db.session.get_one(Range, range_id, with_for_update=True).state
+        if current == RangeState.CHECKED:
+            if accept:
+                end_active(pseudonym)
+            changed: CursorResult[Any] = db.session.execute(
+                update(Range)
+                .where(Range.id == range_id, Range.state == RangeState.CHECKED)
+                .values(state=wanted),
+                execution_options={"synchronize_session": False},
+            )  # type: ignore[assignment]
+            if changed.rowcount:
+                return wanted
+        return RangeState(current)
+
+    state = in_transaction(db, work)
+    if state != wanted:
+        raise RangeNotOpen(f"It is {state.value}.", state=state.value)
+    return state
+
+
+def own_range(doctor: Account, range_id: str) -> Range:
+    """A range that this doctor made. Raises NotFound."""
+    found = db.session.get(Range, range_id)
+    if found is None or found.doctor_id != doctor.id:
+        raise NotFound("You made no such range.")
+    return found
+
+
+def shown_range(doctor: Account, pseudonym: str) -> Range | None:
+    """What a doctor sees of a patient: the own undecided range, else the one in force."""
+    pending = select(Range).where(
+        Range.pseudonym == pseudonym,
+        Range.doctor_id == doctor.id,
+        Range.state.in_(PENDING_STATES),
+    )
+    active = select(Range).where(Range.pseudonym == pseudonym, Range.state == RangeState.ACTIVE)
+    return db.session.scalar(pending) or db.session.scalar(active)
+
+
+def _require_consent(doctor: Account, pseudonym: str) -> None:
+    if not may_open(doctor, pseudonym):
+        raise NotFound("There is no such patient, or none who consents to you.")

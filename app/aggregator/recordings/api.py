@@ -1,0 +1,168 @@
+"""`/api/recordings`: uploading sealed recordings and following them."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, request
+from sqlalchemy import select
+
+from app.aggregator.access import account, only
+from app.aggregator.blobs import BlobName
+from app.aggregator.recordings import lifecycle
+from app.aggregator.recordings.lifecycle import Registered, Upload
+from app.aggregator.services import services
+from app.aggregator.tables import AccountKind, Recording, db
+from app.common.problems import InvalidRequest, Problem
+from crypto.encoding import check_day, check_id
+from crypto.hpke import OVERHEAD_BYTES
+
+recordings = Blueprint("recordings", __name__, url_prefix="/api/recordings")
+
+_CHUNK_BYTES = 65_536
+_MOST_LISTED = 500
+_MOST_ASKED_FOR = 200
+
+
+class LengthRequired(Problem):
+    """An upload without Content-Length."""
+
+    slug = "length-required"
+    title = "The length of the upload is not known"
+    status = 411
+
+
+class RecordingTooLarge(Problem):
+    """An upload over the size limit."""
+
+    slug = "recording-too-large"
+    title = "The recording is too large"
+    status = 413
+
+
+class ShortUpload(Problem):
+    """The connection ended before everything had arrived."""
+
+    slug = "short-upload"
+    title = "The upload was cut off"
+    status = 400
+
+
+@recordings.put("/<recording_id>")
+@only(AccountKind.PATIENT)
+def upload(recording_id: str) -> tuple[dict[str, Any], int]:
+    check_id(recording_id)
+    day = _day_of_recording()
+    length = _length()
+    owner = account()
+    known = db.session.get(Recording, recording_id)
+    account_id, pseudonym = owner.id, owner.collector
+    # No transaction stays open while somebody's slow line delivers the bytes.
+    db.session.rollback()
+
+    def described(sealed_sha256: str) -> Upload:
+        return Upload(recording_id, account_id, pseudonym, day, sealed_sha256, length)
+
+    if known is not None:
+        registered = _register(described(_hash(length)))
+    else:
+        registered = _store(length, described)
+    if registered.created:
+        services().queue.judge(recording_id)
+    shown = {"recording": recording_id, "day": registered.day, "state": registered.state.value}
+    return shown, 201 if registered.created else 200
+
+
+@recordings.get("")
+@only(AccountKind.PATIENT)
+def listed() -> dict[str, Any]:
+    query = (
+        select(Recording)
+        .where(Recording.account_id == account().id)
+        .order_by(Recording.uploaded_at.desc(), Recording.id)
+        .limit(_MOST_LISTED)
+    )
+    if "ids" in request.args:
+        ids = [check_id(one) for one in request.args["ids"].split(",") if one]
+        if len(ids) > _MOST_ASKED_FOR:
+            raise InvalidRequest(f"Ask for at most {_MOST_ASKED_FOR} recordings at once.")
+        query = query.where(Recording.id.in_(ids))
+    return {
+        "recordings": [
+            {
+                "recording": row.id,
+                "day": row.day,
+                "state": row.state,
+                "reason": row.reason,
+                "uploaded_at": row.uploaded_at,
+            }
+            for row in db.session.scalars(query)
+        ]
+    }
+
+
+def _store(length: int, described: Any) -> Registered:
+    """Streams the body into the blob store, then makes the row: never a row without its blob."""
+    digest = hashlib.sha256()
+    blobs = services().blobs
+    with blobs.writer() as writer:
+        for chunk in _body(length):
+            digest.update(chunk)
+            writer.write(chunk)
+        new: Upload = described(digest.hexdigest())
+        name = BlobName(new.recording, new.sealed_sha256)
+        writer.keep(name)
+    try:
+        registered = _register(new)
+    except lifecycle.RecordingExists:
+        blobs.delete(name)
+        raise
+    if registered.state not in lifecycle.WAITING_STATES:
+        blobs.delete(name)
+    return registered
+
+
+def _register(new: Upload) -> Registered:
+    return lifecycle.register_upload(new, int(time.time()))
+
+
+def _hash(length: int) -> str:
+    digest = hashlib.sha256()
+    for chunk in _body(length):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _body(length: int) -> Iterator[bytes]:
+    """Exactly `length` bytes of the request's body. Raises ShortUpload."""
+    left = length
+    while left:
+        chunk = request.stream.read(min(left, _CHUNK_BYTES))
+        if not chunk:
+            raise ShortUpload("Send the recording again.")
+        left -= len(chunk)
+        yield chunk
+
+
+def _length() -> int:
+    largest = services().config.max_upload_bytes + OVERHEAD_BYTES
+    if request.content_length is None:
+        raise LengthRequired("Send Content-Length.")
+    if request.content_length > largest:
+        raise RecordingTooLarge(f"A sealed recording has at most {largest} bytes.", limit=largest)
+    if request.content_length <= OVERHEAD_BYTES:
+        raise InvalidRequest("This is too short to be a sealed recording.")
+    request.max_content_length = largest
+    return request.content_length
+
+
+def _day_of_recording() -> str:
+    """The day of the query; it may be tomorrow, for somebody east of Greenwich."""
+    day = check_day(request.args.get("day"))
+    if date.fromisoformat(day) > datetime.now(UTC).date() + timedelta(days=1):
+        raise InvalidRequest("This day has not come yet: check the clock.")
+    return day
