@@ -28,10 +28,10 @@ def make_small_keys() -> None:
 
 
 @contextmanager
-def small_keys() -> Iterator[None]:
-    """Small keys are allowed inside."""
+def small_keys(bits: int = SMALL_BITS) -> Iterator[None]:
+    """Keys of `bits` are allowed inside."""
     before = crypto.paillier.MIN_KEY_BITS
-    allow_small_keys()
+    crypto.paillier.MIN_KEY_BITS = bits
     try:
         yield
     finally:

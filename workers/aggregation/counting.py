@@ -8,6 +8,7 @@ the recording. Whoever comes second finds the tally advanced and changes nothing
 
 from __future__ import annotations
 
+import logging
 import time
 
 from sqlalchemy import select, update
@@ -17,10 +18,11 @@ from app.aggregator.services import services
 from app.aggregator.tables import Comparison, Tally, db
 from app.common.database import in_transaction
 from crypto.comparison.messages import RecordingPosition
+from crypto.errors import CryptoError
 from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution
 from crypto.paillier import PublicKey
 from crypto.slots import OPERATING_POINT
-from workers.aggregation.rounds import Compared, compare
+from workers.aggregation.rounds import Compared, compare, give_up
 from workers.aggregation.tallies import (
     AssignedPosition,
     TallyName,
@@ -31,6 +33,11 @@ from workers.aggregation.tallies import (
     take,
     tally_of,
 )
+
+COMPARISONS = 3
+"""Of one recording: sound >= threshold, rate >= lo, hi >= rate."""
+
+_log = logging.getLogger(__name__)
 
 
 class KeyNotActive(Exception):
@@ -82,13 +89,17 @@ def _next(tally: TallyName, token: str) -> AssignedPosition | None:
 
 
 def _count(tally: TallyName, key: PublicKey, position: AssignedPosition) -> None:
-    compared = compare(
-        services().keyholder,
-        key,
-        RecordingPosition(tally.pseudonym, tally.day, position.number),
-        _inputs(key, position).comparisons(),
-        position.seed,
-    )
+    at = RecordingPosition(tally.pseudonym, tally.day, position.number)
+    keyholder = services().keyholder
+    try:
+        comparisons = _inputs(key, position).comparisons()
+    except CryptoError:
+        # A stored ciphertext was damaged. The number is taken and must be served, or nothing after
+        # it ever could be.
+        _log.error("a recording cannot be compared: its report or range is damaged")
+        compared = give_up(keyholder, key, at, COMPARISONS)
+    else:
+        compared = compare(keyholder, key, at, comparisons, position.seed)
     in_transaction(db, lambda: _add(tally, key, position, compared))
 
 

@@ -42,13 +42,9 @@ def check(range_id: str) -> None:
     key = around.keyholder.paillier_key(proposed.key_id)
     if key is None:
         raise KeyNotActive("The range's Paillier key is not the active one.")
-    compared = compare(
-        around.keyholder,
-        key,
-        RangePosition(range_id, proposed.pseudonym),
-        range_check(key.parse(proposed.lo), key.parse(proposed.hi)),
-        proposed.seed,
-    )
+    bounds = range_check(key.parse(proposed.lo), key.parse(proposed.hi))
+    position = RangePosition(range_id, proposed.pseudonym)
+    compared = compare(around.keyholder, key, position, bounds, proposed.seed)
     in_transaction(db, lambda: _finish(range_id, compared))
 
 

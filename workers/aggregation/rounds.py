@@ -68,6 +68,20 @@ def compare(
     return Compared(None if second.void else initiator.bits(second), key.parse(second.mask))
 
 
+def give_up(keyholder: ComparesWithUs, key: PublicKey, position: Position, count: int) -> Compared:
+    """Have a position of `count` comparisons served void: for inputs that cannot be compared.
+
+    A second request without tests says so; raises as `compare`.
+    """
+    item = SecondItem(position, count, key.constant(0).to_bytes(), ())
+    second = _only(
+        decode_second_answer(keyholder.compare_second(encode_second_request(key.key_id, [item])))
+    )
+    if not second.void:
+        raise ProtocolViolation("a position that was given up was answered with bits")
+    return Compared(None, key.parse(second.mask))
+
+
 def _only(items: Sequence[T]) -> T:
     if len(items) != 1:
         raise ProtocolViolation("one position was asked for, another number was answered")
