@@ -21,6 +21,7 @@ from client.profile import Profile
 from client.transfer import transfer
 from client.uploading import State
 from crypto.errors import CryptoError
+from crypto.findings import AgeBand
 
 DEFAULT_FOLDER = Path("~/.config/hushbeat")
 DEFAULT_KEYHOLDER = "http://127.0.0.1:8001"
@@ -55,7 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     register.set_defaults(run=_register)
     register.add_argument("display_name", metavar="NAME")
     register.add_argument("--kind", choices=("patient", "doctor"), required=True)
-    register.add_argument("--age-band", help="of a patient; decides the default heart-rate range")
+    register.add_argument(
+        "--age-band",
+        choices=[band.value for band in AgeBand],
+        help="of a patient; decides the default heart-rate range",
+    )
     register.add_argument("--keyholder", default=DEFAULT_KEYHOLDER, metavar="URL")
     register.add_argument("--fingerprint", required=True, metavar="HEX", help="of the key holder")
     _add_password_file(register)

@@ -106,7 +106,7 @@ def _first_piece(content: bytes, index: dict[bytes, str]) -> str | None:
     """The encoding of the first piece found: windows are compared by their first 8 bytes."""
     if len(content) < PIECE_BYTES or not index:
         return None
-    wanted = np.unique([int.from_bytes(piece[:8], "little") for piece in index]).astype(np.uint64)
+    wanted = np.frombuffer(b"".join(piece[:8] for piece in index), "<u8")
     data = np.frombuffer(content, np.uint8)
     for shift in range(8):
         words = data[shift : shift + (len(data) - shift) // 8 * 8].view("<u8")
