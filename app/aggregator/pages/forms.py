@@ -7,11 +7,9 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField, RadioField, SelectField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
+from app.aggregator.accounts.service import MAX_DISPLAY_NAME, MAX_PASSWORD, MIN_PASSWORD
 from app.aggregator.tables import AccountKind
 from crypto.findings import AgeBand
-
-MIN_PASSWORD = 12
-MAX_PASSWORD = 256
 
 _AGE_BANDS = {
     AgeBand.ADULT: _("18 years or older"),
@@ -38,7 +36,7 @@ class RegistrationForm(FlaskForm):  # type: ignore[misc]
     )
     display_name = StringField(
         _("Your name"),
-        validators=[InputRequired(_("Please type your name.")), Length(max=80)],
+        validators=[InputRequired(_("Please type your name.")), Length(max=MAX_DISPLAY_NAME)],
         render_kw={"autocomplete": "name"},
     )
     age_band = SelectField(
@@ -53,7 +51,7 @@ class RegistrationForm(FlaskForm):  # type: ignore[misc]
             Length(
                 MIN_PASSWORD,
                 MAX_PASSWORD,
-                _("A password has at least 12 characters. A few words in a row are good."),
+                _("A password has at least 10 characters. A few words in a row are good."),
             ),
         ],
         render_kw={"autocomplete": "new-password"},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import render_template
 
+from app.aggregator.access import only
 from app.aggregator.operations import overview
-from app.aggregator.pages.blueprint import only, pages
+from app.aggregator.pages.blueprint import pages
 from app.aggregator.tables import AccountKind
 
 

@@ -1,4 +1,4 @@
-"""What a page hands to its scripts: a block of JSON with the account, the key holder and the texts."""
+"""What a page hands to its scripts as a block of JSON: account, key holder, texts."""
 
 from __future__ import annotations
 

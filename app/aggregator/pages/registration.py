@@ -11,18 +11,6 @@ from app.aggregator.pages.page_data import PageSettings, page_data
 from app.common.problems import Problem
 from config import AggregatorConfig
 
-PUBLIC_ENDPOINTS = frozenset(
-    {
-        "static",
-        "pages.welcome",
-        "pages.register",
-        "pages.login",
-        "pages.about_privacy",
-        "pages.choose_language",
-    }
-)
-"""Everything that may be seen without logging in; the application denies the rest."""
-
 
 def register_pages(app: Flask, config: AggregatorConfig) -> None:
     """Adds the blueprint `pages`, translation, and what every template needs.

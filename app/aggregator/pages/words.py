@@ -23,6 +23,8 @@ _WORDS = {
             "minute."
         ),
         "error.logged-out": _("You have been logged out. Load the page again to log in."),
+        "error.csrf": _("This page is out of date. Load it again and repeat what you did."),
+        "error.too-many-attempts": _("Too many attempts. Please wait a minute and try again."),
         "error.too-many-requests": _("Too many requests. Please wait a minute and try again."),
         "error.not-secure": _(
             "This address is not protected, so the browser refuses to encrypt. Use https."
@@ -52,7 +54,7 @@ _WORDS = {
         "error.opening-mismatch": _(
             "The opened counts do not fit the number of recordings, so they are not shown."
         ),
-        "error.key-enrolled-elsewhere": _("This account's key is in another browser."),
+        "error.key-already-pinned": _("The key of this account is in another browser."),
     },
     "counts": {
         "counts.of.one": _("of {count} recording"),
@@ -159,4 +161,6 @@ _WORDS = {
 
 def words_of(*groups: str) -> dict[str, str]:
     """The texts of `common` and of these groups in the language of the current request."""
-    return {name: str(text) for group in ("common", *groups) for name, text in _WORDS[group].items()}
+    return {
+        name: str(text) for group in ("common", *groups) for name, text in _WORDS[group].items()
+    }

@@ -1,5 +1,6 @@
 /** The account's page: login name, this browser's key, the doctor's code. */
 
+import "./copy.js";
 import { doctorCode } from "./jws.js";
 import { byId, page, t } from "./page.js";
 import { start } from "./start.js";

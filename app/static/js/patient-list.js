@@ -1,5 +1,6 @@
 /** The doctor's page: own code, consenting patients, and the counts of all of them in one opening. */
 
+import "./copy.js";
 import { doctorCode } from "./jws.js";
 import { openTallies } from "./openings.js";
 import { byId, explain, fromTemplate, number, part, t, timeText, tn } from "./page.js";
