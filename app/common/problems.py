@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import ClassVar
 
 from flask import Flask, Response, jsonify
@@ -152,7 +151,7 @@ def problem_from_crypto(error: crypto_errors.CryptoError) -> Problem:
 
 def _from_http(error: HTTPException) -> Problem:
     status = error.code or 500
-    title = HTTPStatus(status).phrase
+    title = error.name
     slug = re.sub(r"[^a-z]+", "-", title.lower()).strip("-")
     return _make(slug, title, status)(error.description or "")
 

@@ -173,7 +173,7 @@ def test_other_content_types_and_long_bodies_are_refused(client: FlaskClient) ->
         content_type="application/json",
         environ_overrides={"wsgi.input_terminated": True},
     )
-    assert chunks.status_code == 413
+    assert chunks.status_code == 400  # werkzeug cuts it off at the limit
 
 
 def test_no_depth_of_nesting_is_an_error_of_the_server(client: FlaskClient) -> None:

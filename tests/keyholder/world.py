@@ -1,0 +1,287 @@
+"""A small world around one key holder: the aggregator's side of the protocol, and collectors."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.keyholder.keys import KeyholderKeys
+from app.keyholder.tables import ServedTally, db
+from config import KeyholderConfig
+from crypto.comparison import messages
+from crypto.comparison.initiator import Initiator
+from crypto.comparison.messages import (
+    FirstItem,
+    Position,
+    RangePosition,
+    RecordingPosition,
+    SecondItem,
+)
+from crypto.encoding import b64u, new_id, sha256_hex, unb64u
+from crypto.findings import FindingInputs, contribution, range_check
+from crypto.hpke import value_info
+from crypto.jws import CollectorKey, SigningKey, thumbprint
+from crypto.messages import (
+    Cell,
+    CollectorKind,
+    Enrolment,
+    EnrolmentProof,
+    Grant,
+    Opening,
+    RangeCheckStatement,
+    Revocation,
+    Statement,
+    TallyStatement,
+)
+from crypto.opening import blind_single, blind_tallies, recover_bit, recover_counts
+from crypto.paillier import Ciphertext
+from crypto.service_auth import authorization
+from crypto.slots import COUNT_SLOT_BITS, Counts
+from crypto.unsealing import SealingKey
+
+DAY = "2026-03-01"
+
+
+def slug(answer: TestResponse) -> str:
+    """The problem that was answered, or the status where it was none."""
+    if answer.mimetype != "application/problem+json" or answer.json is None:
+        return str(answer.status_code)
+    kind: str = answer.json["type"]
+    return kind.removeprefix("urn:hushbeat:problem:")
+
+
+@dataclass
+class Party:
+    """A collector with its signing key and a one-time sealing key."""
+
+    kind: CollectorKind
+    collector: str = field(default_factory=new_id)
+    key: CollectorKey = field(default_factory=CollectorKey.generate)
+    one_time: SealingKey = field(default_factory=SealingKey.generate)
+
+
+@dataclass
+class World:
+    """The running key holder with everything that a test needs to talk to it."""
+
+    app: Flask
+    client: FlaskClient
+    config: KeyholderConfig
+    keys: KeyholderKeys
+    statement_key: SigningKey
+
+    # Enrolment and grants
+
+    def enrolment(self, party: Party, signer: SigningKey | None = None, **other: Any) -> Any:
+        now = int(time.time())
+        fields = {
+            "collector": party.collector,
+            "kind": party.kind,
+            "thumbprint": party.key.thumbprint,
+            "jti": new_id(),
+            "iat": now,
+            "exp": now + 300,
+            **other,
+        }
+        statement = Enrolment(**fields).sign(signer or self.statement_key)
+        proof = EnrolmentProof(
+            statement_sha256=sha256_hex(statement.encode()), jti=fields["jti"]
+        ).sign(party.key)
+        return {"statement": statement, "proof": proof, "key": party.key.public_jwk}
+
+    def enrolled(self, kind: CollectorKind) -> Party:
+        party = Party(kind)
+        answer = self.client.post("/v1/enrolments", json=self.enrolment(party))
+        assert answer.status_code == 201, answer.text
+        return party
+
+    def grant_message(self, patient: Party, doctor: Party) -> Grant:
+        return Grant(
+            grant=new_id(),
+            patient=patient.collector,
+            doctor=doctor.collector,
+            doctor_thumbprint=doctor.key.thumbprint,
+            iat=int(time.time()),
+        )
+
+    def granted(self, patient: Party, doctor: Party) -> str:
+        message = self.grant_message(patient, doctor)
+        answer = self.client.post("/v1/grants", json={"grant": message.sign(patient.key)})
+        assert answer.status_code == 201, answer.text
+        return message.grant
+
+    def revoke(self, grant: str, owner: Party, signer: Party | None = None) -> TestResponse:
+        message = Revocation(grant=grant, patient=owner.collector, iat=int(time.time()))
+        token = message.sign((signer or owner).key)
+        return self.client.post("/v1/revocations", json={"revocation": token})
+
+    # Comparisons
+
+    def post(self, path: str, body: bytes, key: SigningKey | None = None) -> TestResponse:
+        header = authorization(key or self.statement_key, "keyholder", "POST", path, body)
+        return self.client.post(path, data=body, headers={"Authorization": header})
+
+    def first(self, *items: FirstItem, key_id: str | None = None) -> TestResponse:
+        body = messages.encode_first_request(key_id or self.key_id, items)
+        return self.post("/v1/comparisons/first", body)
+
+    def second(self, *items: SecondItem) -> TestResponse:
+        body = messages.encode_second_request(self.key_id, items)
+        return self.post("/v1/comparisons/second", body)
+
+    @property
+    def key_id(self) -> str:
+        return self.keys.paillier.public.key_id
+
+    def encrypt(self, number: int) -> Ciphertext:
+        return self.keys.paillier.encrypt(number)
+
+    def recording(self, score: int, rate: int, seed: bytes | None = None) -> Initiator:
+        """A's side of a recording, held against threshold 32768 and 60 to 100 bpm."""
+        inputs = FindingInputs(*map(self.encrypt, (score, rate, 32_768, 600, 1000)))
+        return self._initiator(inputs.comparisons(), seed)
+
+    def range(self, lo: int, hi: int) -> Initiator:
+        return self._initiator(range_check(self.encrypt(lo), self.encrypt(hi)), None)
+
+    def _initiator(self, comparisons: Any, seed: bytes | None) -> Initiator:
+        return Initiator(self.keys.paillier.public, comparisons, seed or secrets.token_bytes(32))
+
+    def second_item(self, position: Position, initiator: Initiator) -> SecondItem:
+        """Plays the first round and prepares the second."""
+        first = self.first(FirstItem(position, *initiator.first()))
+        assert first.status_code == 200, first.text
+        tests = initiator.second(messages.decode_first_answer(first.data)[0])
+        return SecondItem(position, *initiator.first(), tests)
+
+    def compared(self, position: Position, initiator: Initiator) -> tuple[list[Ciphertext], bytes]:
+        """Both rounds: the bits and the mask."""
+        second = self.second(self.second_item(position, initiator))
+        assert second.status_code == 200, second.text
+        answer = messages.decode_second_answer(second.data)[0]
+        return initiator.bits(answer), answer.mask
+
+    def tally(self, patient: Party, recordings: Sequence[tuple[int, int]], day: str = DAY) -> Tally:
+        """Compares and counts (score, rate) recordings of a day that had none."""
+        parse = self.keys.paillier.public.parse
+        total = self.keys.paillier.public.constant(0)
+        for number, (score, rate) in enumerate(recordings, 1):
+            position = RecordingPosition(patient.collector, day, number)
+            bits, mask = self.compared(position, self.recording(score, rate))
+            total = total.add(contribution(bits, parse(mask)))
+        return Tally(patient, day, len(recordings), total)
+
+    def tally_of(self, patient: Party, recordings: int, counts: Counts, day: str = DAY) -> Tally:
+        """What comparing and counting would have left, at once."""
+        public = self.keys.paillier.public
+        with self.app.app_context():
+            db.session.add(
+                ServedTally(
+                    pseudonym=patient.collector, day=day, key_id=self.key_id, served=recordings
+                )
+            )
+            db.session.commit()
+        mask = self.keys.masks.total(public, patient.collector, day, recordings)
+        packed = counts.sound + (counts.rate << COUNT_SLOT_BITS)
+        return Tally(patient, day, recordings, self.encrypt((packed + mask) % public.n))
+
+    # Openings
+
+    def cells(self, *tallies: Tally) -> tuple[Cell, ...]:
+        return tuple(
+            Cell(pseudonym=tally.patient.collector, days=((tally.day, tally.recordings),))
+            for tally in tallies
+        )
+
+    def ask(self, party: Party, *tallies: Tally, **other: Any) -> Asked:
+        """A's answer to an asked opening: a cell a tally."""
+        ciphertext, blind = blind_tallies(
+            self.keys.paillier.public, [[tally.ciphertext] for tally in tallies]
+        )
+        fields = {**self._common(party, ciphertext), "cells": self.cells(*tallies), **other}
+        return Asked(self, party, TallyStatement(**fields), ciphertext.to_wire(), blind)
+
+    def ask_range(self, party: Party, position: RangePosition, bit: Ciphertext) -> Asked:
+        ciphertext, blind = blind_single(self.keys.paillier.public, bit)
+        statement = RangeCheckStatement(
+            **self._common(party, ciphertext), range=position.range, pseudonym=position.pseudonym
+        )
+        return Asked(self, party, statement, ciphertext.to_wire(), blind)
+
+    def _common(self, party: Party, ciphertext: Ciphertext) -> dict[str, Any]:
+        now = int(time.time())
+        return {
+            "collector": party.collector,
+            "thumbprint": thumbprint(party.key.public_jwk),
+            "recipient": party.one_time.public,
+            "key_id": self.key_id,
+            "ciphertext_sha256": sha256_hex(ciphertext.to_wire()),
+            "jti": new_id(),
+            "iat": now,
+            "exp": now + 300,
+        }
+
+
+@dataclass
+class Tally:
+    """What A keeps of a patient's day."""
+
+    patient: Party
+    day: str
+    recordings: int
+    ciphertext: Ciphertext
+
+
+@dataclass
+class Asked:
+    """An opening on its way from A by the collector to B."""
+
+    world: World
+    party: Party
+    statement: Statement
+    ciphertext: bytes
+    blind: bytes
+
+    def body(
+        self, signer: CollectorKey | None = None, issuer: SigningKey | None = None, **other: Any
+    ) -> dict[str, Any]:
+        token = self.statement.sign(issuer or self.world.statement_key)
+        opening = Opening(
+            **{
+                "statement_sha256": sha256_hex(token.encode()),
+                "jti": self.statement.jti,
+                **other,
+            }
+        )
+        return {
+            "statement": token,
+            "ciphertext": b64u(self.ciphertext),
+            "opening": opening.sign(signer or self.party.key),
+        }
+
+    def send(self, **how: Any) -> TestResponse:
+        return self.world.client.post("/v1/openings", json=self.body(**how))
+
+    def value(self, answer: TestResponse) -> bytes:
+        assert answer.status_code == 200, answer.text
+        assert answer.json is not None
+        info = value_info(self.statement.jti)
+        return self.party.one_time.unseal(info, unb64u(answer.json["sealed_value"]))
+
+    def counts(self) -> list[Counts]:
+        """Sends, unseals and takes the blind off."""
+        assert isinstance(self.statement, TallyStatement)
+        recordings = [cell.recordings for cell in self.statement.cells]
+        return recover_counts(
+            self.value(self.send()), self.blind, self.world.keys.paillier.public, recordings
+        )
+
+    def bit(self) -> bool:
+        return recover_bit(self.value(self.send()), self.blind, self.world.keys.paillier.public)
