@@ -9,6 +9,7 @@ design, not taken from the tables' code.
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -237,7 +238,7 @@ AGGREGATOR: Mapping[str, Columns] = {
         "sealed_seed": _maybe(_seed),
     },
     "worker_sightings": {
-        "name": _matches(r"[A-Za-z][\w.@:-]{0,119}"),
+        "name": _matches(re.escape(socket.gethostname()) + r"/\d{1,2}"),
         "kind": _one_of("inference", "aggregation", "sweeper"),
         "ready": _number(0, lambda _: 1),
         "seen_at": _time,

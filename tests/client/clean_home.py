@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import time
 from pathlib import Path
 
@@ -162,7 +163,7 @@ class CleanHome:
             )
             session.add(
                 aggregator.WorkerSighting(
-                    name="inference@host", kind="inference", ready=True, seen_at=self.now
+                    name=f"{socket.gethostname()}/0", kind="inference", ready=True, seen_at=self.now
                 )
             )
         engine.dispose()
