@@ -15,10 +15,10 @@ EVERY_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-def worker_name() -> str:
-    """The host and the number of this process in its pool: the same again after a restart."""
+def worker_name(kind: str) -> str:
+    """Kind, host and number in its pool of this process: the same again after a restart."""
     process: Any = current_process()
-    return f"{socket.gethostname()}/{getattr(process, 'index', 0)}"
+    return f"{kind}@{socket.gethostname()}/{getattr(process, 'index', 0)}"
 
 
 def keep_sighted(tell: Callable[[], None]) -> None:

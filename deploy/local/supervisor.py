@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 30.0
 STABLE_SECONDS = 30.0
-WORKER_GRACE_SECONDS = 4.0
+WORKER_GRACE_SECONDS = 3.0
 WEB_GRACE_SECONDS = 3.0
 
 
@@ -163,14 +163,16 @@ class Supervisor:
             self._start_due()
         self._thread.start()
 
-    def wait_ready(self, timeout: float, attempts: int = 3) -> None:
-        """Wait until every wanted child is ready.
+    def wait_ready(
+        self, timeout: float, attempts: int = 3, cancelled: threading.Event | None = None
+    ) -> None:
+        """Wait until every wanted child is ready, or until `cancelled` is set.
 
         Raises NotReady when one died `attempts` times meanwhile, or after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         exits = {name: child.exits for name, child in self.children.items()}
-        while not self._stopping.is_set():
+        while not (cancelled and cancelled.is_set()):
             missing = [c for c in self.children.values() if c.wanted and not c.ready]
             if not missing:
                 return

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
@@ -56,6 +57,8 @@ class LocalSystem:
         self._say = say
         self._lock: IO[str] | None = None
         self._supervisor: Supervisor | None = None
+        self.newly_set_up = False
+        """Whether `start` made or upgraded the keys and tables of this home."""
 
     @property
     def aggregator_url(self) -> str:
@@ -73,8 +76,12 @@ class LocalSystem:
         """The environment of a process of `role`: aggregator, keyholder or inference."""
         return roles.environment(role, self.home, *self._ports, self._settings)
 
-    def start(self, timeout: float = START_SECONDS) -> None:
+    def start(
+        self, timeout: float = START_SECONDS, cancelled: threading.Event | None = None
+    ) -> None:
         """Set up what is missing, start every process and wait until all are ready.
+
+        Setting `cancelled` ends the waiting early; the system must then be stopped.
 
         Raises CannotStart (home in use, port busy), SetupFailed or NotReady; then nothing is left
         running.
@@ -83,7 +90,7 @@ class LocalSystem:
         try:
             for port in self._ports:
                 _check_free(port)
-            set_up(self.home, self._python, self.environment_of)
+            self.newly_set_up = set_up(self.home, self._python, self.environment_of)
             self._supervisor = Supervisor(
                 roles.programs(*self._ports),
                 self._python,
@@ -92,7 +99,7 @@ class LocalSystem:
                 self._say,
             )
             self._supervisor.start()
-            self._supervisor.wait_ready(timeout)
+            self._supervisor.wait_ready(timeout, cancelled=cancelled)
         except BaseException:
             self.stop()
             raise

@@ -18,7 +18,6 @@ from flask import Flask
 from kombu.exceptions import ChannelError, KombuError
 from sqlalchemy import delete, select
 
-from app.aggregator.factory import create_background_app
 from app.aggregator.queueing import AGGREGATION_QUEUE, INFERENCE_QUEUE
 from app.aggregator.recordings.cleanup import delete_unneeded_blobs
 from app.aggregator.recordings.lifecycle import requeue_expired, waiting_for_comparison
@@ -26,10 +25,9 @@ from app.aggregator.services import services
 from app.aggregator.tables import ApiToken, Range, RangeState, WorkerSighting, db
 from app.common.database import in_transaction
 from config import celery_settings
-from workers.aggregation.sightings import sighted
+from workers.aggregation.background import start_background_app
 from workers.logs import configure_logging
 from workers.readiness import notify_ready
-from workers.sighting import keep_sighted, worker_name
 
 TIDY_SECONDS = 60.0
 SIGHTING_DAYS = 1
@@ -130,11 +128,10 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    flask = create_background_app()
+    flask = start_background_app("sweeper")
     sweeper = Sweeper(flask)
     with flask.app_context():
         pause = services().config.sweep_seconds
-    keep_sighted(lambda: sighted(flask, worker_name(), "sweeper"))
     notify_ready()
     while not stop.is_set():
         sweeper.sweep()

@@ -6,16 +6,13 @@ import logging
 
 from flask import Flask
 
-from app.aggregator.factory import create_background_app
 from app.aggregator.keyholder_client import KeyholderRefused, KeyholderUnavailable
 from app.aggregator.queueing import CHECK_RANGE, COUNT
 from app.aggregator.services import services
-from app.aggregator.tables import WorkerSighting, db
 from workers.aggregation import counting, ranges
+from workers.aggregation.background import start_background_app
 from workers.aggregation.celery import app
-from workers.aggregation.sightings import sighted
 from workers.readiness import load_in_children
-from workers.sighting import keep_sighted, worker_name
 
 COUNT_SECONDS = 20.0
 """How long one task keeps to one tally before it queues the rest behind the others."""
@@ -66,13 +63,7 @@ def _application() -> Flask:
 
 def _load() -> None:
     global _flask
-    flask = create_background_app()
-    with flask.app_context():
-        # A database that was not set up shows here, before the first task.
-        db.session.execute(db.select(WorkerSighting).limit(1))
-    _flask = flask
-    name = worker_name()
-    keep_sighted(lambda: sighted(flask, name, "aggregation"))
+    _flask = start_background_app("aggregation")
 
 
 load_in_children(_load)

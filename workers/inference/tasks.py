@@ -35,7 +35,7 @@ def _load() -> None:
     )
     manifests = ManifestSource(config.keyholder_url, config.fingerprint_file)
     _attempts = Attempts(secrets, aggregator, manifests, Judge.load())
-    name = worker_name()
+    name = worker_name("inference")
     keep_sighted(lambda: aggregator.sighted(name, ready=True))
 
 
