@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Self
 
-from app.common.secret_files import publish, read_or_create, read_secret
+from app.common.secret_files import private_folder, publish, read_or_create, read_secret
 from config import AggregatorConfig, ConfigurationError
 from crypto.at_rest import StorageKey
 from crypto.jws import SigningKey
@@ -52,6 +52,8 @@ class AggregatorSecrets:
     @classmethod
     def create(cls, config: AggregatorConfig) -> Self:
         """Makes what is missing, publishes the statement key's public half, and loads all."""
+        # The database lies beside the secrets and is nobody else's to read either.
+        private_folder(config.secrets.parent)
         read_or_create(config.secrets / _SESSION_KEY, lambda: secrets.token_bytes(32))
         read_or_create(config.secrets / _STATEMENT_KEY, lambda: SigningKey.generate().to_bytes())
         read_or_create(config.secrets / _STORAGE_KEY, lambda: secrets.token_bytes(32))
