@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flask import render_template
-from sqlalchemy import select
 
 from app.aggregator.access import account, only
+from app.aggregator.consents.service import patients_of
 from app.aggregator.pages.blueprint import pages
-from app.aggregator.tables import Account, AccountKind, Consent, db
+from app.aggregator.tables import AccountKind
 from app.common.problems import NotFound
 
 
@@ -22,15 +22,7 @@ def patients() -> str:
 @only(AccountKind.DOCTOR)
 def patient(pseudonym: str) -> str:
     """One consenting patient: counts by day, and the healthy range."""
-    found = db.session.scalar(
-        select(Account)
-        .join(Consent, Consent.patient_id == Account.id)
-        .where(
-            Account.collector == pseudonym,
-            Consent.doctor_id == account().id,
-            Consent.revoked_at.is_(None),
-        )
-    )
-    if found is None:
-        raise NotFound("None of your patients has this address, or the consent was taken back.")
-    return render_template("pages/patient.html", patient=found)
+    for found, _since in patients_of(account()):
+        if found.collector == pseudonym:
+            return render_template("pages/patient.html", patient=found)
+    raise NotFound("None of your patients has this address, or the consent was taken back.")

@@ -9,6 +9,7 @@ import { cellsByDay, daysWithRecordings } from "./scope.js";
 import { start } from "./start.js";
 import { UploadList } from "./upload-list.js";
 
+let opening;
 const identity = await start();
 if (identity) {
   const list = new RecordingList();
@@ -22,8 +23,6 @@ if (identity) {
   }
   list.follow();
 }
-
-let opening;
 
 /** One opening at a time; a second click joins the one under way. */
 function openCounts() {

@@ -2,9 +2,11 @@
 
 import { aggregator } from "./servers.js";
 
+const ALWAYS = { first: "1900-01-01", last: "9999-12-31" };
+
 /** Days with counted recordings, oldest first; of a patient's own, or of a consenting patient. */
 export async function daysWithRecordings(window = {}) {
-  const query = new URLSearchParams(window);
+  const query = new URLSearchParams({ ...ALWAYS, ...window });
   const { days } = await aggregator.get(`/api/tallies?${query}`);
   return days
     .filter(([, recordings]) => recordings > 0)

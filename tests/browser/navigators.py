@@ -1,0 +1,155 @@
+"""People in front of a browser: what they do on the pages, in their own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+PASSWORD = "a quiet beat at night"
+PATIENCE_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a page shows: findings of each kind, of so many recordings."""
+
+    recordings: int
+    sound: int
+    rate: int
+
+
+class Person:
+    """Somebody with a browser of their own."""
+
+    kind: str
+
+    def __init__(self, page: Page, base: str) -> None:
+        self.page = page
+        self.base = base
+        self.login_name = ""
+        self.name = ""
+
+    def register(self, name: str) -> None:
+        """Fills in the form and waits until this browser holds the enrolled key."""
+        self.name = name
+        self.page.goto(f"{self.base}/register")
+        self.page.get_by_label("a " + self.kind).check()
+        self.page.get_by_label("Your name").fill(name)
+        self.page.get_by_label("Password", exact=True).fill(PASSWORD)
+        self.page.get_by_label("Password again").fill(PASSWORD)
+        self.page.get_by_role("button", name="Register").click()
+        expect(self.page.locator("#key-state")).to_have_text(
+            "This browser holds the key of your account."
+        )
+        self.login_name = self.page.locator("#login-name").inner_text()
+
+    def log_in(self, login_name: str, password: str = PASSWORD) -> None:
+        self.page.goto(f"{self.base}/login")
+        self.page.get_by_label("Login name").fill(login_name)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Log in").click()
+        self.login_name = login_name
+
+    def log_out(self) -> None:
+        self.page.get_by_role("button", name="Log out").click()
+        expect(self.page.get_by_role("heading", level=1)).to_contain_text("Your doctor hears")
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.base + path)
+
+    def counts(self) -> Counts:
+        """The counts that the page has opened, once it has."""
+        expect(self.page.locator("#counts-status")).to_have_text(
+            re.compile("^Opened"), timeout=PATIENCE_MS
+        )
+        if self.page.locator("#counts").is_hidden():
+            return Counts(0, 0, 0)
+        recordings = self.page.locator("#total-sound [data-part=of]").inner_text()
+        return Counts(
+            recordings=int(re.sub(r"\D", "", recordings)),
+            sound=int(self.page.locator("#total-sound [data-part=count]").inner_text()),
+            rate=int(self.page.locator("#total-rate [data-part=count]").inner_text()),
+        )
+
+
+class Patient(Person):
+    """Records and sends, reads the counts, decides who else may."""
+
+    kind = "patient"
+
+    def choose(self, files: Sequence[Path]) -> None:
+        self.open("/recordings")
+        self.page.locator("#files:enabled").wait_for()
+        self.page.set_input_files("#files", files)
+
+    def send(self) -> None:
+        self.page.get_by_role("button", name="Seal and send").click()
+
+    def card(self, name: str) -> str:
+        """What the card of a chosen file says."""
+        card = self.page.locator(".upload", has_text=name)
+        return " ".join(card.locator(".upload-state").inner_text().split())
+
+    def expect_card(self, name: str, text: str) -> None:
+        card = self.page.locator(".upload", has_text=name)
+        expect(card.locator(".upload-state")).to_contain_text(text, timeout=PATIENCE_MS)
+
+    def allow(self, code: str, doctor: str) -> None:
+        self.open("/doctors")
+        self.page.get_by_label("Doctor code").fill(code.lower().replace("-", " "))
+        self.page.get_by_role("button", name="Find doctor").click()
+        expect(self.page.locator("#doctor-name")).to_have_text(doctor)
+        self.page.get_by_role("button", name="Allow this doctor").click()
+        expect(self.page.locator("#consent-status")).to_have_text(
+            f"{doctor} can now open your counts."
+        )
+
+    def take_back(self, doctor: str) -> None:
+        self.open("/doctors")
+        self.page.get_by_role("button", name=f"Take the consent for {doctor} back").click()
+        self.page.get_by_role("button", name="Yes, take back").click()
+        expect(self.page.locator("#consent-status")).to_have_text(
+            f"{doctor} can no longer open your counts."
+        )
+
+
+class Doctor(Person):
+    """Reads the counts of those who allow it, and sets their healthy ranges."""
+
+    kind = "doctor"
+
+    def code(self) -> str:
+        self.open("/account")
+        code = self.page.locator("#doctor-code")
+        expect(code).to_have_text(re.compile("^[A-Z2-7]{4}(-[A-Z2-7]{4}){3}$"))
+        return code.inner_text()
+
+    def row(self, patient: str) -> dict[str, str]:
+        """A patient's row of the list, once the counts are open."""
+        expect(self.page.locator("#counts-status")).to_have_text(
+            re.compile("^Counts of"), timeout=PATIENCE_MS
+        )
+        row = self.page.locator("#patients tr", has_text=patient)
+        return {
+            name: row.locator(f"[data-part={name}]").inner_text()
+            for name in ("recordings", "sound", "rate", "range")
+        }
+
+    def look_at(self, patient: str) -> None:
+        self.open("/patients")
+        self.page.get_by_role("link", name=patient).click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(patient)
+
+    def set_range(self, threshold: str, lo: float, hi: float) -> None:
+        """On a patient's page."""
+        self.page.get_by_label(re.compile(threshold)).check()
+        self.page.get_by_label("from", exact=True).fill(f"{lo:g}")
+        self.page.get_by_label("to", exact=True).fill(f"{hi:g}")
+        self.page.get_by_role("button", name="Encrypt and set").click()
+        expect(self.page.locator("#range-status")).to_have_text(
+            "The range is in force for every recording from now on.", timeout=PATIENCE_MS
+        )
