@@ -3,7 +3,7 @@
 import { byId, dayText, fromTemplate, number, part, shortDayText, t, tn } from "./page.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const CHART = { width: 640, height: 168, left: 30, right: 8, top: 12, bottom: 24 };
+const CHART = { height: 168, left: 30, right: 8, top: 12, bottom: 24 };
 const MOST_DAYS = 31;
 
 /** Shows cells as `openTallies` answers them, oldest first; `older` marks one of several days. */
@@ -18,7 +18,8 @@ export function showCounts(cells) {
     part(tile, "of").textContent = tn("counts.of", recordings);
   }
   byId("days").replaceChildren(...cells.toReversed().map(row));
-  byId("chart").replaceChildren(chart(cells.filter((cell) => cell.days.length === 1)));
+  const box = byId("chart");
+  box.replaceChildren(chart(cells.filter((cell) => cell.days.length === 1), box.clientWidth));
 }
 
 function row(cell) {
@@ -34,9 +35,9 @@ function row(cell) {
 }
 
 /** Three bars a day that has recordings: recordings, abnormal in sound, abnormal in rate. */
-function chart(cells) {
+function chart(cells, width) {
   const shown = cells.slice(-MOST_DAYS);
-  const svg = shape("svg", { viewBox: `0 0 ${CHART.width} ${CHART.height}`, class: "chart" });
+  const svg = shape("svg", { viewBox: `0 0 ${width} ${CHART.height}`, class: "chart" });
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", t("counts.chart"));
   const most = Math.max(1, ...shown.map((cell) => cell.recordings));
@@ -44,12 +45,12 @@ function chart(cells) {
   const scale = (bottom - CHART.top) / most;
   for (const level of most === 1 ? [1] : [Math.ceil(most / 2), most]) {
     const y = bottom - level * scale;
-    svg.append(shape("line", { x1: CHART.left, x2: CHART.width - CHART.right, y1: y, y2: y }));
+    svg.append(shape("line", { x1: CHART.left, x2: width - CHART.right, y1: y, y2: y }));
     svg.append(label(CHART.left - 8, y + 4, number(level), "end"));
   }
-  const step = (CHART.width - CHART.left - CHART.right) / Math.max(shown.length, 7);
+  const step = (width - CHART.left - CHART.right) / Math.max(shown.length, 7);
   const bar = Math.min(14, step / 4);
-  const every = Math.ceil(shown.length / 8);
+  const every = Math.ceil((shown.length * 56) / width);
   shown.forEach((cell, i) => {
     const middle = CHART.left + (i + 0.5) * step;
     ["recordings", "sound", "rate"].forEach((name, k) => {
@@ -64,7 +65,7 @@ function chart(cells) {
   svg.append(
     shape("line", {
       x1: CHART.left,
-      x2: CHART.width - CHART.right,
+      x2: width - CHART.right,
       y1: bottom,
       y2: bottom,
       class: "axis",

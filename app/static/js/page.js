@@ -12,7 +12,10 @@ export function t(name, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
 }
 
-const plural = new Intl.PluralRules(page.language);
+// The page's language as the reader's country writes it: 3 May or May 3.
+const locale =
+  navigator.languages.find((tag) => tag.split("-")[0] === page.language) ?? page.language;
+const plural = new Intl.PluralRules(locale);
 
 /** The text `name.one` or `name.other`, as the language wants it for that number. */
 export function tn(name, count, values = {}) {
@@ -28,14 +31,14 @@ export function explain(error) {
   return t("error.problem", { code: error.code ?? error.name });
 }
 
-const numbers = new Intl.NumberFormat(page.language);
-const days = new Intl.DateTimeFormat(page.language, { dateStyle: "medium", timeZone: "UTC" });
-const shortDays = new Intl.DateTimeFormat(page.language, {
+const numbers = new Intl.NumberFormat(locale);
+const days = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
+const shortDays = new Intl.DateTimeFormat(locale, {
   day: "numeric",
   month: "short",
   timeZone: "UTC",
 });
-const times = new Intl.DateTimeFormat(page.language, { dateStyle: "medium", timeStyle: "short" });
+const times = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
 export const number = (value) => numbers.format(value);
 export const dayText = (day) => days.format(new Date(`${day}T00:00:00Z`));

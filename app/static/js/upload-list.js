@@ -84,7 +84,7 @@ export class UploadList {
   refresh() {
     const ready = this.uploads.filter(({ state }) => state === "ready").length;
     const button = byId("send");
-    button.hidden = this.uploads.length === 0;
+    byId("send-bar").hidden = this.uploads.length === 0;
     button.disabled = ready === 0;
     button.textContent = ready > 0 ? tn("upload.send", ready) : t("upload.nothing");
   }
