@@ -36,6 +36,10 @@ class RangeRefused(ClientError):
     """A healthy range whose limits are out of order or out of range."""
 
 
+class WindowEmpty(ClientError):
+    """A window of days that holds none."""
+
+
 class StillWaiting(ClientError):
     """Something is not finished yet after the time that was allowed; it goes on without us."""
 

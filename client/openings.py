@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from client.collector import Collector, now
-from client.errors import BadAnswer
+from client.errors import BadAnswer, WindowEmpty
 from client.manifest import known_key
 from client.service import field
 from crypto.encoding import b64u, check_day, sha256_hex, unb64u
@@ -19,6 +19,9 @@ from crypto.opening import recover_bit, recover_counts
 from crypto.paillier import PublicKey
 from crypto.slots import max_cells
 from crypto.unsealing import SealingKey
+
+_MOST_DAYS = 12_000
+"""In one request, over all its cells: it stays far below the 256 KiB that the aggregator reads."""
 
 Days = list[tuple[str, int]]
 """Days and how many counted recordings each holds."""
@@ -73,27 +76,28 @@ def open_each_day(
 def open_patients(
     collector: Collector, pseudonyms: Sequence[str], first: date, last: date
 ) -> dict[str, Opened]:
-    """A doctor's whole list in one opening; a patient without a recording counts nothing."""
-    scopes = []
-    opened = {}
-    for pseudonym in pseudonyms:
-        days = tuple(day for day, _ in days_with_recordings(collector, first, last, pseudonym))
-        if days:
-            scopes.append(Scope(pseudonym, days))
-        else:
-            opened[pseudonym] = Opened(pseudonym, (), 0, 0, 0)
-    for one in open_scopes(collector, scopes):
-        opened[one.pseudonym] = one
-    return {pseudonym: opened[pseudonym] for pseudonym in pseudonyms}
+    """A doctor's whole list over a window, in one opening where it fits in one.
+
+    Every day of the window is asked for, so that the request says nothing about who recorded when.
+    """
+    days = tuple(
+        (first + timedelta(days=passed)).isoformat() for passed in range((last - first).days + 1)
+    )
+    if not days:
+        raise WindowEmpty("The first day is after the last one.")
+    scopes = [Scope(pseudonym, days) for pseudonym in pseudonyms]
+    return {one.pseudonym: one for one in open_scopes(collector, scopes)}
 
 
 def open_scopes(collector: Collector, scopes: Sequence[Scope]) -> list[Opened]:
-    """Opens scopes in their order, as many at once as a ciphertext holds.
+    """Opens scopes in their order, as many at once as a ciphertext and a request hold.
 
     Raises OpeningMismatch if an answer cannot be a count, SealBroken if one was altered on its
-    way, NotAllowed if a server denies it (no grant, or a revoked one).
+    way, NotFound or Refused if a server denies it (no grant, or a revoked one).
     """
-    at_once = max_cells(collector.manifest.active_key.bits)
+    longest = max((len(scope.days) for scope in scopes), default=1)
+    cells = max_cells(collector.manifest.active_key.bits)
+    at_once = max(1, min(cells, _MOST_DAYS // longest))
     return [
         one
         for first in range(0, len(scopes), at_once)
