@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from deploy.local.system import LocalSystem
-from tests.support import faults
+from tests.support import fault_points
 from tests.support.launch import LAUNCHER
 from tests.support.servers import free_port, postgres_server, redis_server
 
 FAST = {
-    "LEASE_SECONDS": "6",
+    "LEASE_SECONDS": "4",
     "SWEEP_SECONDS": "1",
     "LOGIN_ATTEMPTS_PER_MINUTE": "10000",
     "OPENINGS_PER_HOUR": "1000000",
@@ -27,7 +27,7 @@ def make_system(folder: Path, **settings: str) -> LocalSystem:
         folder / "home",
         port=free_port(),
         keyholder_port=free_port(),
-        environment=FAST | settings | {faults.FOLDER: str(folder / "faults")},
+        environment=FAST | settings | {fault_points.FOLDER: str(folder / "faults")},
         python=LAUNCHER,
     )
 

@@ -13,12 +13,12 @@ LAUNCHER = (sys.executable, "-m", "tests.support.launch")
 
 def main() -> None:
     module, arguments = sys.argv[2], sys.argv[3:]
-    from tests.support import faults, small_keys
+    from tests.support import fault_points, small_keys
 
     small_keys.allow_small_keys()
     if module == "app.keyholder.init":
         small_keys.make_small_keys()
-    faults.install(module, arguments)
+    fault_points.install(module, arguments)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

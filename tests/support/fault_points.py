@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "HUSHBEAT_TEST_FAULTS"
+NO_MODELS = "HUSHBEAT_TEST_NO_MODELS"
+"""With this in its environment an inference worker's models do not load."""
+
 POISON = b"a recording that kills the worker which judges it"
 HANG = b"a recording that keeps its worker busy for good"
 
@@ -106,6 +109,10 @@ def install(module: str, arguments: list[str]) -> None:
 
         wrap(lifecycle, "register_upload", before=UPLOAD_STORED, after=UPLOAD_REGISTERED)
         wrap(lifecycle, "accept_report", before=REPORT_ARRIVED, after=REPORT_ACCEPTED)
+    elif "wsgi:keyholder" in words:
+        from app.keyholder import comparisons
+
+        _strike_after_serving(comparisons)
     elif "workers.inference.celery" in words:
         from workers.inference import judge
         from workers.inference.aggregator_client import AggregatorClient
@@ -113,6 +120,8 @@ def install(module: str, arguments: list[str]) -> None:
         wrap(AggregatorClient, "lease", after=LEASED)
         wrap(AggregatorClient, "report", before=JUDGED, after=REPORT_SENT)
         _poison(judge.Judge)
+        if os.environ.get(NO_MODELS):
+            judge.Judge.load = classmethod(_no_models)
     elif "workers.aggregation.celery" in words:
         from app.aggregator.keyholder_client import KeyholderClient
         from workers.aggregation import counting
@@ -122,6 +131,24 @@ def install(module: str, arguments: list[str]) -> None:
         wrap(counting, "compare", after=COMPARED)
         wrap(counting, "_add", after=TALLY_ADVANCING)
         wrap(counting, "_count", after=TALLY_ADVANCED)
+
+
+def _strike_after_serving(comparisons: Any) -> None:
+    """After an answer was stored and before it is sent."""
+    original = comparisons._serve_one
+
+    def serving(asked: Any, compute: Any) -> Any:
+        answer = original(asked, compute)
+        strike(FIRST_ANSWERED if asked.round == 1 else SECOND_ANSWERED)
+        return answer
+
+    comparisons._serve_one = serving
+
+
+def _no_models(_: type) -> None:
+    from models.registry import ModelAltered
+
+    raise ModelAltered("a model is not the file that was pinned; restore it")
 
 
 def _poison(judge: Any) -> None:
