@@ -238,7 +238,7 @@ AGGREGATOR: Mapping[str, Columns] = {
         "sealed_seed": _maybe(_seed),
     },
     "worker_sightings": {
-        "name": _matches(re.escape(socket.gethostname()) + r"/\d{1,2}"),
+        "name": _matches(r"[a-z]+@" + re.escape(socket.gethostname()) + r"/\d{1,2}"),
         "kind": _one_of("inference", "aggregation", "sweeper"),
         "ready": _number(0, lambda _: 1),
         "seen_at": _time,

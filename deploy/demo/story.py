@@ -92,6 +92,7 @@ def tell(folder: Path, files: Sequence[Path], say: Say) -> Result:
         doctor=told.doctor,
         plaintext_found=len(leaks),
         problems=(
+            *(["No recording was uploaded."] if not distinct else []),
             *_refused_recordings(told.transfer, truths),
             *_contradictions(states, truths),
             *_wrong_counts(told, [truths[path] for path in distinct.values()]),

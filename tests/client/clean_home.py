@@ -163,7 +163,10 @@ class CleanHome:
             )
             session.add(
                 aggregator.WorkerSighting(
-                    name=f"{socket.gethostname()}/0", kind="inference", ready=True, seen_at=self.now
+                    name=f"inference@{socket.gethostname()}/0",
+                    kind="inference",
+                    ready=True,
+                    seen_at=self.now,
                 )
             )
         engine.dispose()
