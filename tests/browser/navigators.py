@@ -56,7 +56,7 @@ class Person:
 
     def log_out(self) -> None:
         self.page.get_by_role("button", name="Log out").click()
-        expect(self.page.get_by_role("heading", level=1)).to_contain_text("Your doctor hears")
+        expect(self.page.get_by_role("heading", level=1)).to_contain_text("Heart sounds go in")
 
     def open(self, path: str) -> None:
         self.page.goto(self.base + path)

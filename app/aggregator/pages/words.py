@@ -55,6 +55,12 @@ _WORDS = {
             "The opened counts do not fit the number of recordings, so they are not shown."
         ),
         "error.key-already-pinned": _("The key of this account is in another browser."),
+        "error.already-enrolled": _("The key of this account is in another browser."),
+        "error.not-enrolled": _("This browser's key is not registered yet. Load the page again."),
+        "error.not-granted": _("The key holder finds no consent for this. Load the page again."),
+        "error.too-many-openings": _(
+            "Counts were opened too often within an hour. Please try again later."
+        ),
     },
     "counts": {
         "counts.of.one": _("of {count} recording"),
@@ -101,6 +107,7 @@ _WORDS = {
         "upload.send.one": _("Seal and send {count} recording"),
         "upload.send.other": _("Seal and send {count} recordings"),
         "upload.nothing": _("Nothing left to send"),
+        "error.recording-too-large": _("The file is too large."),
         "error.file-empty": _("The file is empty."),
         "error.file-too-large": _("The file is larger than {megabytes} MB."),
         "error.file-unreadable": _("The browser could not read the file."),
@@ -124,6 +131,7 @@ _WORDS = {
     "patients": {
         "patients.opened.one": _("Counts of {count} patient opened {time}."),
         "patients.opened.other": _("Counts of {count} patients opened {time}."),
+        "error.not-found": _("This consent was taken back. Load the page again."),
         "range.default": _("by age"),
         "range.pending": _("being checked"),
         "range.mine": _("set by you"),

@@ -6,6 +6,9 @@ const SVG = "http://www.w3.org/2000/svg";
 const CHART = { height: 168, left: 30, right: 8, top: 12, bottom: 24 };
 const MOST_DAYS = 31;
 
+let draw = () => {};
+window.addEventListener("resize", () => draw());
+
 /** Shows cells as `openTallies` answers them, oldest first; `older` marks one of several days. */
 export function showCounts(cells) {
   const total = (name) => cells.reduce((sum, cell) => sum + cell[name], 0);
@@ -18,8 +21,11 @@ export function showCounts(cells) {
     part(tile, "of").textContent = tn("counts.of", recordings);
   }
   byId("days").replaceChildren(...cells.toReversed().map(row));
-  const box = byId("chart");
-  box.replaceChildren(chart(cells.filter((cell) => cell.days.length === 1), box.clientWidth));
+  draw = () => {
+    const box = byId("chart");
+    box.replaceChildren(chart(cells.filter((cell) => cell.days.length === 1), box.clientWidth));
+  };
+  draw();
 }
 
 function row(cell) {
