@@ -23,7 +23,7 @@ def _coloured(rng: np.random.Generator, slope: float, low: float, high: float) -
     frequency = np.fft.rfftfreq(n, 1 / RATE)
     shape = np.maximum(frequency, 5.0) ** (-slope / 2)
     edge = 1 / (1 + np.exp(-(frequency - low) / 4)) / (1 + np.exp((frequency - high) / 10))
-    return np.fft.irfft(spectrum * shape * edge, n)
+    return np.asarray(np.fft.irfft(spectrum * shape * edge, n))
 
 
 def _smooth(rng: np.random.Generator, rate_hz: float) -> Signal:
@@ -41,16 +41,23 @@ def _noise(rng: np.random.Generator) -> Signal:
     return sound * _smooth(rng, rng.uniform(0.1, 1.0)) if rng.random() < 0.3 else sound
 
 
+def _steady(rng: np.random.Generator) -> Signal:
+    """White to brown noise over the whole band, as an amplifier or an open microphone gives."""
+    low = rng.choice([2.0, 5.0, 20.0])
+    return _coloured(rng, rng.uniform(-0.3, 2.5), low, rng.choice([900.0, 1_500.0]))
+
+
 def _hum(rng: np.random.Generator) -> Signal:
     time = np.arange(RATE * SECONDS) / RATE
     base = rng.choice([50.0, 60.0, rng.uniform(25, 300)]) * rng.uniform(0.995, 1.005)
     sound = np.zeros_like(time)
     for harmonic in range(1, int(rng.integers(2, 12))):
         if base * harmonic < 950:
-            level = rng.uniform(0.02, 1) / harmonic ** rng.uniform(0, 2)
+            level = rng.uniform(0.0, 1) ** 2 / harmonic ** rng.uniform(0, 2)
             sound += level * np.sin(2 * np.pi * (base * harmonic * time + rng.random()))
     hiss = _coloured(rng, rng.uniform(0, 2), 5, 1_000)
-    return sound / sound.std() + rng.uniform(0, 0.5) * hiss / hiss.std()
+    scaled: Signal = sound / sound.std()
+    return np.asarray(scaled + 10 ** rng.uniform(-4, -0.3) * hiss / hiss.std())
 
 
 def _speech(rng: np.random.Generator) -> Signal:
@@ -123,17 +130,19 @@ def _knocks(rng: np.random.Generator) -> Signal:
 def _sweep(rng: np.random.Generator) -> Signal:
     tone = np.cumsum(rng.uniform(60, 800) * _smooth(rng, rng.uniform(0.05, 0.5)))
     sound = np.sin(2 * np.pi * tone / RATE)
-    return np.sign(sound) if rng.random() < 0.3 else sound
+    return np.asarray(np.sign(sound) if rng.random() < 0.3 else sound)
 
 
 def _square(rng: np.random.Generator) -> Signal:
     time = np.arange(RATE * SECONDS) / RATE
     wave = np.sin(2 * np.pi * rng.uniform(0.8, 200) * time)
-    return np.clip(wave * rng.uniform(2, 100), -1, 1) + 0.01 * rng.standard_normal(time.size)
+    clipped: Signal = np.clip(wave * rng.uniform(2, 100), -1, 1)
+    return clipped + 0.01 * rng.standard_normal(time.size)
 
 
 KINDS: tuple[Callable[[np.random.Generator], Signal], ...] = (
-    _noise, _noise, _hum, _speech, _speech, _modulated, _music, _knocks, _sweep, _square,
+    _steady, _steady, _noise, _hum, _hum, _speech, _speech, _modulated, _music, _knocks, _sweep,
+    _square,
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ HOP = 40
 """20 ms."""
 N_MELS = 48
 FMIN, FMAX = 20.0, 900.0
-FLOOR = 1e-6
+FLOOR = 1e-5
 """Smallest mel power of a recording scaled to unit RMS; below it float32 sums are noise."""
 WINDOW = 296
 """Frames a network sees at once, 6 s."""
@@ -31,7 +31,7 @@ class LogMel(nn.Module):
 
     The waveform is centred and scaled to unit RMS first. Equal to librosa's
     ``power_to_db(melspectrogram(x, sr=2000, n_fft=160, hop_length=40, n_mels=48, fmin=20,
-    fmax=900, center=False), ref=1, amin=1e-6, top_db=None)``. The STFT is a strided convolution
+    fmax=900, center=False), ref=1, amin=1e-5, top_db=None)``. The STFT is a strided convolution
     with windowed cosines and sines because ONNX runtimes agree on convolution everywhere.
     """
 
@@ -143,10 +143,12 @@ class Gate(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _block(2, 16, (2, 2)), _block(16, 24, (2, 2)), _block(24, 32, (2, 2))
+            _block(2, 16, (2, 2)),
+            _block(16, 32, (2, 2)),
+            _block(32, 48, (2, 2)),
         )
         self.drop = nn.Dropout(0.3)
-        self.head = nn.Linear(2 * 32, 1)
+        self.head = nn.Linear(2 * 48, 1)
 
     def forward(self, batch: Tensor) -> Tensor:
         level = (batch - batch.mean(dim=(1, 2), keepdim=True)) / 20.0

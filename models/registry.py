@@ -123,7 +123,7 @@ def _session(content: bytes, name: str) -> onnxruntime.InferenceSession:
     try:
         # From the bytes that were hashed, so that nobody can swap the file in between.
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime raises a dozen unrelated types
+    except Exception as error:  # onnxruntime raises a dozen unrelated types
         raise ModelUnfit(f"{name} is not an ONNX file that can run here") from error
 
 

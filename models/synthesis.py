@@ -47,7 +47,8 @@ def phonocardiogram(
         loudness = rng.normal(1.0, 0.06)
         _add(sound, onset, sample_rate, _burst(rng, sample_rate, 0.12, 32.0, 75.0), loudness)
         second = onset + systole + rng.normal(0.0, 0.004)
-        _add(sound, second, sample_rate, _burst(rng, sample_rate, 0.09, 40.0, 100.0), loudness * 0.7)
+        burst = _burst(rng, sample_rate, 0.09, 40.0, 100.0)
+        _add(sound, second, sample_rate, burst, 0.7 * loudness)
         if murmur > 0:
             begin, end = onset + 0.06, second - 0.005
             span = np.arange(max(0, round((end - begin) * sample_rate)))
@@ -58,7 +59,7 @@ def phonocardiogram(
             sound[where] += murmur * loudness * shape[inside] * murmur_noise[where]
         onset += beat * rng.normal(1.0, 0.015)
     sound += noise * _band_noise(rng, sound.size, sample_rate, 15.0, 900.0, slope=1.5)
-    return 0.6 * sound / np.abs(sound).max()
+    return _to_peak(sound, 0.6)
 
 
 def _burst(
@@ -67,12 +68,16 @@ def _burst(
     """Three damped tones between two frequencies, rising fast and dying away; peak 1."""
     time = np.arange(round(length * sample_rate)) / sample_rate
     tones = sum(
-        np.sin(2 * np.pi * (tone * time + rng.uniform(0, 0.15))) * tone ** -0.5
+        np.sin(2 * np.pi * (tone * time + rng.uniform(0, 0.15))) * tone**-0.5
         for tone in np.linspace(low, high, 3) * rng.normal(1.0, 0.03, 3)
     )
     shape = np.sin(np.pi * np.minimum(time / 0.03, 0.5)) * np.exp(-time / (length / 3.5))
     burst: Signal = tones * shape * np.minimum(1.0, (length - time) / 0.02)
-    return burst / np.abs(burst).max()
+    return _to_peak(burst, 1.0)
+
+
+def _to_peak(sound: Signal, peak: float) -> Signal:
+    return np.asarray(sound * (peak / np.abs(sound).max()))
 
 
 def _add(sound: Signal, at: float, sample_rate: int, piece: Signal, gain: float) -> None:
@@ -130,7 +135,8 @@ def speech_like(seconds: float = 10.0, sample_rate: int = DEFAULT_RATE, seed: in
     rng = np.random.default_rng(seed)
     n = round(seconds * sample_rate)
     time = np.arange(n) / sample_rate
-    wander = np.interp(time, np.arange(0, seconds + 1, 0.25), rng.normal(0, 12, int(seconds * 4) + 4))
+    turns = rng.normal(0, 12, int(seconds * 4) + 4)
+    wander = np.interp(time, np.arange(0, seconds + 1, 0.25), turns)
     phase = 2 * np.pi * np.cumsum(130.0 + wander) / sample_rate
     voice = np.zeros(n)
     for harmonic in range(1, int(0.45 * sample_rate / 150)):
@@ -140,8 +146,7 @@ def speech_like(seconds: float = 10.0, sample_rate: int = DEFAULT_RATE, seed: in
     syllables = np.maximum(0.0, np.sin(2 * np.pi * 2.0 * time + 0.8 * np.sin(1.7 * time))) ** 0.7
     syllables += np.maximum(0.0, -np.sin(2 * np.pi * 2.0 * time)) ** 0.7
     hiss = 0.05 * rng.standard_normal(n)
-    sound: Signal = (voice + hiss) * syllables
-    return 0.5 * sound / np.abs(sound).max()
+    return _to_peak((voice + hiss) * syllables, 0.5)
 
 
 def clipped_square_wave(

@@ -33,8 +33,8 @@ class Plan:
     decay: float = 1e-2
 
 
-PLANS = {"cnn": Plan(800), "cnn_lstm": Plan(800), "gate": Plan(700)}
-NEGATIVES = 1_500
+PLANS = {"cnn": Plan(800), "cnn_lstm": Plan(800), "gate": Plan(1_200)}
+NEGATIVES = 2_400
 
 
 def log_mels(waveforms: Sequence[npt.NDArray[np.float32]]) -> Features:
@@ -68,6 +68,16 @@ def _crop(feature: npt.NDArray[np.float16], rng: np.random.Generator) -> npt.NDA
     return feature[:, (start + np.arange(WINDOW)) % frames].astype(np.float32)
 
 
+def _expand(batch: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Pushes a fifth of the windows' quiet parts down, as a noise-reducing stethoscope does."""
+    shape = (len(batch), 1, 1)
+    loud = np.percentile(batch, 98, axis=(1, 2), keepdims=True)
+    below = np.minimum(batch - loud + rng.uniform(10, 40, shape), 0)
+    strength = rng.uniform(0.5, 5, shape) * (rng.random(shape) < 0.2)
+    expanded: npt.NDArray[np.float32] = np.maximum(batch + strength * below, -60.0)
+    return expanded
+
+
 def _augment(
     batch: npt.NDArray[np.float32], rng: np.random.Generator, equaliser_db: float
 ) -> npt.NDArray[np.float32]:
@@ -76,9 +86,8 @@ def _augment(
     band = np.linspace(-1, 1, N_MELS)[None, :, None]
     if equaliser_db:
         wave = np.cos(np.pi * (band * rng.uniform(0, 2, (n, 1, 1)) + rng.uniform(0, 2, (n, 1, 1))))
-        batch = batch + rng.uniform(0, equaliser_db, (n, 1, 1)) * (
-            wave + band * rng.uniform(-1, 1, (n, 1, 1))
-        )
+        curve = wave + band * rng.uniform(-1, 1, (n, 1, 1))
+        batch = batch + (rng.uniform(0, equaliser_db, (n, 1, 1)) * curve).astype(np.float32)
     loudest = batch.mean(axis=2, keepdims=True).max(axis=1, keepdims=True)
     floor = loudest + rng.uniform(-60, -15, (n, 1, 1)) - band * rng.uniform(0, 15, (n, 1, 1))
     noisy = rng.random((n, 1, 1)) < 0.5
@@ -109,22 +118,26 @@ def train(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     plan = PLANS[network]
-    model = NETWORKS[network]()
-    known = ~np.isnan(targets).all(axis=1)
+    model: nn.Module = NETWORKS[network]().to(memory_format=torch.channels_last)
+    known = [bool(np.isfinite(row).any()) for row in targets]
     cells = [
         np.flatnonzero([g == name and k for g, k in zip(groups, known, strict=True)])
         for name in sorted({g for g, k in zip(groups, known, strict=True) if k})
     ]
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=plan.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=plan.steps)
-    equaliser_db = 10.0 if network == "gate" else 3.0
+    equaliser_db = 6.0 if network == "gate" else 3.0
     running = 0.7
     for step in range(plan.steps):
         chosen = [int(rng.choice(cells[int(rng.integers(len(cells)))])) for _ in range(plan.batch)]
         batch = _augment(np.stack([_crop(features[i], rng) for i in chosen]), rng, equaliser_db)
+        if network == "gate":
+            batch = _expand(batch, rng).astype(np.float32)
         wanted = torch.tensor(targets[chosen], dtype=torch.float32)
         mask = ~wanted.isnan()
-        logits = model(torch.from_numpy(batch))
+        # Half precision for the convolutions only: three times as fast on a CPU, judged in full.
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(torch.from_numpy(batch)).float()
         loss = nn.functional.binary_cross_entropy_with_logits(logits[mask], wanted[mask])
         optimiser.zero_grad()
         loss.backward()

@@ -24,7 +24,7 @@ class UnreadableReason(enum.StrEnum):
 
 
 QUIET = 2e-4
-"""RMS relative to full scale, -74 dB. The faintest real heart in the data has nine times as much."""
+"""RMS relative to full scale, -74 dB; the faintest real heart in the data has eight times that."""
 _QUIET_SHARE = 0.5
 _FRAME = SAMPLE_RATE // 8
 CLIPPED_SHARE = 0.06
@@ -33,15 +33,20 @@ CLIPPED_SHARE = 0.06
 
 def unreadable_reason(audio: Audio, models: Models) -> UnreadableReason | None:
     """Why ``audio`` cannot be judged, or None where it can."""
-    samples = audio.samples
-    if samples.size < SHORTEST:
+    reason = rule(audio)
+    if reason is None and models.gate.logits(audio.samples)["heart"] < models.least_heart:
+        return UnreadableReason.NOISE
+    return reason
+
+
+def rule(audio: Audio) -> UnreadableReason | None:
+    """Why ``audio`` cannot be judged as far as rules tell: too short, silent or clipped."""
+    if audio.samples.size < SHORTEST:
         return UnreadableReason.TOO_SHORT
     if is_silent(audio):
         return UnreadableReason.SILENT
     if audio.clipped > CLIPPED_SHARE:
         return UnreadableReason.CLIPPED
-    if models.gate.logits(samples)["heart"] < models.least_heart:
-        return UnreadableReason.NOISE
     return None
 
 
