@@ -31,11 +31,13 @@ class Queue:
     def __init__(self, broker_url: str) -> None:
         self._celery = Celery("hushbeat-aggregator", set_as_current=False)
         self._celery.conf.update(celery_settings(broker_url))
-        if broker_url.startswith(("redis://", "rediss://")):
-            self._celery.conf.broker_transport_options = {
-                "socket_connect_timeout": _PATIENCE_SECONDS,
-                "socket_timeout": _PATIENCE_SECONDS,
-            }
+        self._celery.conf.broker_transport_options = {
+            **self._celery.conf.broker_transport_options,
+            # kombu tries again for seconds by default, and a request would wait for it.
+            "max_retries": 0,
+            "socket_connect_timeout": _PATIENCE_SECONDS,
+            "socket_timeout": _PATIENCE_SECONDS,
+        }
 
     def judge(self, recording_id: str) -> bool:
         """A recording waits for an inference worker."""

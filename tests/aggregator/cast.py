@@ -181,7 +181,7 @@ def state_of(app: Flask, recording: str) -> str | None:
         return None if row is None else str(row.state)
 
 
-def grant_token(patient: Caller, doctor: Caller, **changes: Any) -> tuple[str, str]:
+def grant_token(patient: Caller, doctor: Caller, /, **changes: Any) -> tuple[str, str]:
     """A signed grant and its id."""
     fields = {
         "grant": new_id(),
@@ -201,7 +201,7 @@ def consent(patient: Caller, doctor: Caller) -> str:
     return grant
 
 
-def revocation_token(patient: Caller, grant: str, **changes: Any) -> str:
+def revocation_token(patient: Caller, grant: str, /, **changes: Any) -> str:
     fields = {"grant": grant, "patient": patient.collector, "iat": NOW} | changes
     return Revocation(**fields).sign(patient.key)
 
@@ -211,7 +211,9 @@ def revoke(patient: Caller, grant: str) -> None:
     assert patient.delete(f"/api/consents/{grant}", body).status_code == 204
 
 
-def range_token(doctor: Caller, pseudonym: str, key: PublicKey, **changes: Any) -> tuple[str, str]:
+def range_token(
+    doctor: Caller, pseudonym: str, key: PublicKey, /, **changes: Any
+) -> tuple[str, str]:
     """A signed proposal and its id."""
     fields: dict[str, Any] = {
         "range": new_id(),

@@ -1,0 +1,260 @@
+"""Registering, tokens, collector keys."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+
+from app.aggregator.accounts import service
+from app.aggregator.tables import Account, ApiToken, db
+from crypto.jws import CollectorKey, SigningKey, doctor_code
+from crypto.messages import Enrolment
+from tests.aggregator.cast import PASSWORD, Caller, Cast
+
+
+def registration(**changes: Any) -> dict[str, Any]:
+    return {"display_name": "Anna Müller", "password": PASSWORD, "kind": "patient"} | changes
+
+
+def test_registering_logging_in_and_asking_who_one_is(app: Flask) -> None:
+    caller = Caller(app, None, "")
+    answer = caller.post("/api/accounts", registration(age_band="infant"))
+    assert answer.status_code == 201
+    login = answer.get_json()["login"]
+    assert re.fullmatch(r"anna-muller-\d{5}", login)
+    issued = caller.post("/api/tokens", {"login": login, "password": PASSWORD})
+    assert issued.status_code == 201
+    assert issued.get_json()["expires_at"] > time.time() + 3600
+    caller.token = issued.get_json()["token"]
+    account = caller.get("/api/account").get_json()
+    assert account | {"collector": ""} == {
+        "login": login,
+        "display_name": "Anna Müller",
+        "kind": "patient",
+        "collector": "",
+        "enrolled": False,
+        "thumbprint": None,
+    }
+    with app.app_context():
+        row = db.session.scalar(select(Account).where(Account.login == login))
+        assert row is not None
+        assert row.age_band == "infant"
+        assert PASSWORD not in row.password_hash
+
+
+def test_the_same_name_is_never_taken(app: Flask) -> None:
+    caller = Caller(app, None, "")
+    logins = {caller.post("/api/accounts", registration()).get_json()["login"] for _ in range(3)}
+    assert len(logins) == 3
+
+
+def test_a_drawn_login_that_is_taken_is_drawn_again(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter([7, 7, 7, 8])
+    monkeypatch.setattr(service.secrets, "randbelow", lambda _: next(drawn))
+    caller = Caller(app, None, "")
+    logins = [caller.post("/api/accounts", registration()).get_json()["login"] for _ in range(2)]
+    assert logins == ["anna-muller-00007", "anna-muller-00008"]
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("李雷", "patient"), ("  A--b  ", "a-b"), ("x" * 80, "x" * 40), ("'; --", "patient")],
+)
+def test_any_name_makes_a_plain_login(app: Flask, name: str, slug: str) -> None:
+    login = Caller(app, None, "").post("/api/accounts", registration(display_name=name))
+    assert re.fullmatch(rf"{slug}-\d{{5}}", login.get_json()["login"])
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "slug"),
+    [
+        ({"display_name": ""}, 422, "bad-display-name"),
+        ({"display_name": "  "}, 422, "bad-display-name"),
+        ({"display_name": "x" * 81}, 422, "bad-display-name"),
+        ({"display_name": "a\u202eb"}, 422, "bad-display-name"),
+        ({"password": "short"}, 422, "weak-password"),
+        ({"password": "x" * 257}, 422, "weak-password"),
+        ({"age_band": "old"}, 422, "unknown-age-band"),
+        ({"kind": "operator"}, 400, "invalid-request"),
+        ({"kind": "admin"}, 400, "invalid-request"),
+        ({"kind": None}, 400, "invalid-request"),
+        ({"display_name": 5}, 400, "invalid-request"),
+        ({"display_name": "a\x00b"}, 400, "invalid-request"),
+        ({"extra": 1}, 400, "invalid-request"),
+    ],
+)
+def test_a_bad_registration_makes_nothing(
+    app: Flask, change: dict[str, Any], status: int, slug: str
+) -> None:
+    answer = Caller(app, None, "").post("/api/accounts", registration(**change))
+    assert answer.status_code == status
+    assert answer.get_json()["type"] == f"urn:hushbeat:problem:{slug}"
+    with app.app_context():
+        assert db.session.scalar(select(Account)) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":NaN}', b"\xff", b"[" * 100_000])
+def test_a_body_that_is_no_object(app: Flask, body: bytes) -> None:
+    client = app.test_client()
+    for path in ("/api/accounts", "/api/tokens"):
+        answer = client.post(path, data=body, content_type="application/json")
+        assert answer.status_code == 400
+        assert client.post(path, data={"login": "x"}).status_code == 400
+
+
+def test_a_body_that_is_too_large(app: Flask) -> None:
+    answer = app.test_client().post(
+        "/api/tokens", data=b"x" * 300_000, content_type="application/json"
+    )
+    assert answer.status_code == 413
+
+
+def test_an_unknown_login_and_a_wrong_password_look_the_same(app: Flask, cast: Cast) -> None:
+    wrong = [
+        {"login": cast.patient.login, "password": "wrong" * 4},
+        {"login": "nobody-12345", "password": PASSWORD},
+        {"login": "x" * 1_000, "password": "y" * 10_000},
+        {"login": "", "password": ""},
+    ]
+    answers = [cast.stranger.post("/api/tokens", body) for body in wrong]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.text for answer in answers}) == 1
+
+
+def test_an_unknown_login_takes_a_hash_as_well(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = []
+    hasher = service._hasher
+
+    class Counting:
+        def verify(self, stored: str, password: str) -> bool:
+            verified.append(stored)
+            return hasher.verify(stored, password)
+
+        def check_needs_rehash(self, _stored: str) -> bool:
+            return False
+
+    monkeypatch.setattr(service, "_hasher", Counting())
+    for login in (cast.patient.login, "nobody-12345"):
+        cast.stranger.post("/api/tokens", {"login": login, "password": "wrong" * 4})
+    assert len(verified) == 2
+
+
+def test_an_old_hash_is_renewed_at_login(app: Flask, cast: Cast) -> None:
+    from argon2 import PasswordHasher
+
+    weak = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
+    with app.app_context():
+        db.session.execute(update(Account).values(password_hash=weak))
+        db.session.commit()
+    body = {"login": cast.patient.login, "password": PASSWORD}
+    assert cast.stranger.post("/api/tokens", body).status_code == 201
+    with app.app_context():
+        assert cast.patient.account().password_hash != weak
+    assert cast.stranger.post("/api/tokens", body).status_code == 201
+
+
+def test_tokens_are_kept_as_hashes_and_end(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        for row in db.session.scalars(select(ApiToken)):
+            assert cast.patient.token != row.token_hash
+        db.session.execute(update(ApiToken).values(expires_at=int(time.time())))
+        db.session.commit()
+    assert cast.patient.get("/api/account").status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer x", "Basic eDp4", "bearer\tx"])
+def test_a_wrong_token_is_nobody(app: Flask, cast: Cast, header: str) -> None:
+    answer = cast.stranger.get("/api/account", headers={"Authorization": header})
+    assert answer.status_code == 401
+    assert answer.get_json()["type"] == "urn:hushbeat:problem:not-authenticated"
+
+
+class TestThrottling:
+    @pytest.fixture
+    def settings(self) -> dict[str, str]:
+        return {"LOGIN_ATTEMPTS_PER_MINUTE": "2"}
+
+    def test_a_login_is_tried_so_often_from_an_address(self, cast: Cast) -> None:
+        def attempt(password: str, address: str = "192.0.2.1") -> int:
+            body = {"login": cast.patient.login, "password": password}
+            environ = {"REMOTE_ADDR": address}
+            return cast.stranger.post("/api/tokens", body, environ_overrides=environ).status_code
+
+        assert [attempt("x" * 12) for _ in range(3)] == [401, 401, 429]
+        assert attempt(PASSWORD) == 429, "the right password is no way around"
+        assert attempt(PASSWORD, "192.0.2.2") == 201, "the owner is not locked out elsewhere"
+        later = [attempt("x" * 12, f"198.51.100.{n}") for n in range(12)]
+        assert later[-1] == 429, "a login is not tried from everywhere either"
+
+    def test_many_logins_from_one_address(self, cast: Cast) -> None:
+        answers = [
+            cast.stranger.post("/api/tokens", {"login": f"x-{n}", "password": "x" * 12})
+            for n in range(11)
+        ]
+        assert [a.status_code for a in answers] == [401] * 10 + [429]
+        assert answers[-1].headers["Retry-After"] == "60"
+
+    def test_registrations(self, cast: Cast) -> None:
+        answers = [cast.stranger.post("/api/accounts", registration()) for _ in range(11)]
+        assert [a.status_code for a in answers] == [201] * 10 + [429]
+
+
+class TestEnrolment:
+    def test_a_key_is_pinned_and_stated(self, cast: Cast, statement_jwk: dict[str, str]) -> None:
+        for caller, kind in ((cast.patient, "patient"), (cast.doctor, "doctor")):
+            answer = caller.post("/api/enrolments", {"key": caller.key.public_jwk})
+            assert answer.status_code == 200
+            stated = Enrolment.verify(answer.get_json()["statement"], statement_jwk, time.time())
+            assert (stated.collector, stated.kind) == (caller.collector, kind)
+            assert stated.thumbprint == caller.key.thumbprint
+            account = caller.get("/api/account").get_json()
+            assert account["enrolled"] is True
+            assert account["thumbprint"] == caller.key.thumbprint
+        assert account["doctor_code"] == doctor_code(cast.doctor.key.thumbprint)
+
+    def test_what_webcrypto_adds_to_a_key_is_dropped(self, cast: Cast) -> None:
+        key = cast.patient.key.public_jwk | {"ext": True, "key_ops": ["verify"]}
+        assert cast.patient.post("/api/enrolments", {"key": key}).status_code == 200
+
+    def test_another_key_is_refused(self, app: Flask, cast: Cast) -> None:
+        for key in (CollectorKey.generate(), cast.colleague.key):
+            answer = cast.patient.post("/api/enrolments", {"key": key.public_jwk})
+            assert answer.status_code == 409
+        with app.app_context():
+            assert cast.patient.account().thumbprint == cast.patient.key.thumbprint
+
+    def test_a_key_of_another_account_is_refused(self, app: Flask, cast: Cast) -> None:
+        with app.app_context():
+            cast.colleague.account().thumbprint = None
+            db.session.commit()
+        answer = cast.colleague.post("/api/enrolments", {"key": cast.patient.key.public_jwk})
+        assert answer.status_code == 409
+
+    def test_only_public_p256_keys_are_pinned(self, cast: Cast) -> None:
+        good = cast.patient.key.public_jwk
+        bad: list[object] = [
+            {},
+            SigningKey.generate().public_jwk,
+            good | {"d": "AAAA"},
+            good | {"x": good["y"]},
+            good | {"crv": "P-384"},
+            good | {"x": 5},
+            {"kty": "oct", "k": "AAAA"},
+        ]
+        for key in bad:
+            assert cast.patient.post("/api/enrolments", {"key": key}).status_code == 400
+        assert cast.patient.post("/api/enrolments", {"key": "x"}).status_code == 400
+
+    def test_strangers_and_operators_have_no_key(self, cast: Cast) -> None:
+        body = {"key": CollectorKey.generate().public_jwk}
+        assert cast.stranger.post("/api/enrolments", body).status_code == 401
+        assert cast.operator.post("/api/enrolments", body).status_code == 403

@@ -1,0 +1,162 @@
+"""Setting role A up: secrets, tables, demonstration accounts, operators; what its queue sends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from app.aggregator import init, operator_account
+from app.aggregator.accounts.service import authenticate
+from app.aggregator.factory import create_app, create_background_app
+from app.aggregator.operator_account import OperatorNotMade, make_operator
+from app.aggregator.queueing import Queue
+from app.aggregator.secrets import AggregatorSecrets, SecretsMissing
+from app.aggregator.tables import Account, AccountKind, db
+from app.common.migrate import check, downgrade, upgrade
+from app.common.secret_files import SecretFileError
+from config import AggregatorConfig
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> AggregatorConfig:
+    return AggregatorConfig.from_environment({"HUSHBEAT_HOME": str(tmp_path / "fresh")})
+
+
+def test_setting_up_twice_keeps_the_secrets(fresh: AggregatorConfig) -> None:
+    init.initialise(fresh)
+    before = {path.name: path.read_bytes() for path in fresh.secrets.iterdir()}
+    init.initialise(fresh)
+    assert {path.name: path.read_bytes() for path in fresh.secrets.iterdir()} == before
+    assert set(before) == {"session-key", "statement-key", "storage-key"}
+    public = json.loads((fresh.home / "public" / "aggregator.json").read_text())
+    assert public == AggregatorSecrets.load(fresh).statement_key.public_jwk
+
+
+def test_secrets_and_database_are_private(fresh: AggregatorConfig) -> None:
+    init.initialise(fresh)
+    assert fresh.secrets.stat().st_mode & 0o777 == 0o700
+    assert fresh.secrets.parent.stat().st_mode & 0o777 == 0o700
+    for path in fresh.secrets.iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert repr(AggregatorSecrets.load(fresh)) == "AggregatorSecrets"
+
+
+def test_without_secrets_it_does_not_start(fresh: AggregatorConfig) -> None:
+    with pytest.raises(SecretsMissing, match=r"app\.aggregator\.init"):
+        create_background_app(fresh)
+    init.initialise(fresh)
+    (fresh.secrets / "session-key").chmod(0o640)
+    with pytest.raises(SecretFileError):
+        create_background_app(fresh)
+
+
+def test_an_older_database_is_not_ready(config: AggregatorConfig) -> None:
+    downgrade("aggregator", config.database_url)
+    app = create_app(config)
+    answer = app.test_client().get("/readyz")
+    assert answer.status_code == 503
+    assert answer.get_json()["checks"] == {"database": False, "blobs": True}
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_migrations_up_down_and_up_again(
+    kind: str, fresh: AggregatorConfig, request: pytest.FixtureRequest
+) -> None:
+    url = fresh.database_url
+    if kind == "postgres":
+        url = request.getfixturevalue("postgres").new_database()
+    upgrade("aggregator", url)
+    check("aggregator", url, db.metadata)
+    downgrade("aggregator", url)
+    upgrade("aggregator", url)
+    check("aggregator", url, db.metadata)
+
+
+def test_demonstration_accounts_are_made_once(config: AggregatorConfig) -> None:
+    made = init.make_demo_accounts(config)
+    assert [account.kind for account in made] == list(AccountKind)
+    assert len({account.password for account in made}) == 3
+    assert made[0].password not in repr(made)
+    assert init.make_demo_accounts(config) == []
+    app = create_app(config)
+    with app.test_request_context():
+        for account in made:
+            assert authenticate(account.login, account.password).kind == account.kind
+        for row in db.session.scalars(select(Account)):
+            assert row.password_hash.startswith("$argon2id$")
+        db.session.remove()
+        db.engine.dispose()
+
+
+def test_the_command_prints_the_accounts_the_first_time_only(fresh: AggregatorConfig) -> None:
+    def run(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "app.aggregator.init", *arguments],
+            env={"HUSHBEAT_HOME": str(fresh.home), "PATH": "/usr/bin:/bin"},
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        ).stdout
+
+    lines = [line.split() for line in run("--demo-accounts").splitlines()]
+    assert [line[0] for line in lines] == ["patient", "doctor", "operator"]
+    assert all(len(line) == 3 for line in lines)
+    assert run("--demo-accounts") == ""
+
+
+def test_an_operator_is_made_by_command(config: AggregatorConfig) -> None:
+    password = make_operator(config, "op-anna")
+    with pytest.raises(OperatorNotMade, match="already"):
+        make_operator(config, "op-anna")
+    for login in ("", "Anna", "a b", "-x-", "a" * 65, "../x"):
+        with pytest.raises(OperatorNotMade):
+            make_operator(config, login)
+    app = create_app(config)
+    with app.test_request_context():
+        assert authenticate("op-anna", password).kind == AccountKind.OPERATOR
+        db.session.remove()
+        db.engine.dispose()
+
+
+def test_the_operator_command(
+    config: AggregatorConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(operator_account.AggregatorConfig, "from_environment", lambda: config)
+    monkeypatch.setattr(sys, "argv", ["operator_account", "op-berta"])
+    operator_account.main()
+    assert capsys.readouterr().out.split()[0] == "op-berta"
+    with pytest.raises(SystemExit, match="already"):
+        operator_account.main()
+
+
+def test_messages_hold_an_id_and_nothing_else(tmp_path: Path) -> None:
+    queue = Queue(f"filesystem://{tmp_path / 'broker'}")
+    assert queue.judge("a" * 32)
+    assert queue.count("b" * 32)
+    assert queue.check_range("c" * 32)
+    messages = [json.loads(p.read_text()) for p in (tmp_path / "broker" / "queue").iterdir()]
+    sent = {
+        (
+            m["properties"]["delivery_info"]["routing_key"],
+            m["headers"]["task"],
+            m["headers"]["argsrepr"],
+        )
+        for m in messages
+    }
+    assert sent == {
+        ("inference", "hushbeat.inference.judge", f"['{'a' * 32}']"),
+        ("aggregation", "hushbeat.aggregation.count", f"['{'b' * 32}']"),
+        ("aggregation", "hushbeat.aggregation.check_range", f"['{'c' * 32}']"),
+    }
+
+
+def test_a_broker_that_is_not_there_is_answered_quickly() -> None:
+    assert Queue("redis://127.0.0.1:1/0").judge("a" * 32) is False
