@@ -44,9 +44,7 @@ class Complaints:
         page.on("pageerror", lambda error: self._heard.append(f"exception: {error}"))
 
     def left(self) -> list[str]:
-        return [
-            heard for heard in self._heard if not any(part in heard for part in self._allowed)
-        ]
+        return [heard for heard in self._heard if not any(part in heard for part in self._allowed)]
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
