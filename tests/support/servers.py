@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
+from psycopg import sql
 
 STARTING_SECONDS = 30.0
 
@@ -27,91 +32,92 @@ def free_port() -> int:
 def redis_server(folder: Path) -> Iterator[str]:
     """A Redis without persistence; yields its redis:// URL."""
     port = free_port()
+    log = folder / "redis.log"
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with _running([*command, "--dir", str(folder)], folder / "redis.log"):
-        _wait(lambda: _listens(port), folder / "redis.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--dir", str(folder)], stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_until_it_listens(port, log)
         yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[str]:
-    """A PostgreSQL with role and password-less local access; yields the URL without a database."""
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL whose role `hushbeat` needs no password; yields its URL without a database."""
     programs = _postgres_programs()
+    folder = Path(tempfile.mkdtemp(prefix="hushbeat-postgres-"))
+    # The server refuses to run as root.
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)
     port = free_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    data, as_postgres = folder / "data", _as_postgres(folder)
-    subprocess.run(
-        [*as_postgres, programs / "initdb", "-D", data, "-U", "hushbeat", "-A", "trust", "-N"],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
-    command = [*as_postgres, programs / "postgres", "-D", data, "-p", str(port)]
-    command += ["-k", folder, "-h", "127.0.0.1", "-c", "fsync=off"]
-    with _running([str(part) for part in command], folder / "postgres.log"):
-        _wait(lambda: _accepts(programs, port), folder / "postgres.log")
-        yield f"postgresql://hushbeat@127.0.0.1:{port}"
+    log = folder / "postgres.log"
+    try:
+        subprocess.run(
+            [programs / "initdb", "-D", folder / "data", "-U", "hushbeat", "-A", "trust", "-N"],
+            user=user,
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        command = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder]
+        command += ["-h", "127.0.0.1", "-F", "-c", "max_connections=100"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, user=user, cwd=folder, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            url = f"postgresql://hushbeat@127.0.0.1:{port}"
+            _wait_until_it_answers(f"{url}/postgres", log)
+            yield url
+        finally:
+            # "Immediate shutdown": there is nothing to keep.
+            process.send_signal(signal.SIGQUIT)
+            process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def create_database(server_url: str, name: str) -> str:
     """Make an empty database and return its URL."""
-    import psycopg
-
     with psycopg.connect(f"{server_url}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return f"{server_url}/{name}"
 
 
 def _postgres_programs() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if found:
-        return found[-1].parent
-    on_path = shutil.which("postgres")
-    if on_path is None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
         raise RuntimeError("PostgreSQL is not installed: run deploy/prepare tests.")
-    return Path(on_path).parent
+    return found[-1].parent
 
 
-def _as_postgres(folder: Path) -> list[str | Path]:
-    """PostgreSQL refuses to run as root: then its own user runs it and owns the folder."""
-    if os.geteuid() != 0:
-        return []
-    user = pwd.getpwnam("postgres")
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    for parent in folder.parents:
-        if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
-
-
-@contextmanager
-def _running(command: Sequence[str], log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait(condition: Callable[[], bool], log: Path) -> None:
+def _wait_until_it_answers(url: str, log: Path) -> None:
     deadline = time.monotonic() + STARTING_SECONDS
-    while not condition():
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"PostgreSQL does not start:\n{log.read_text()[-2000:]}"
+                ) from None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _wait_until_it_listens(port: int, log: Path) -> None:
+    deadline = time.monotonic() + STARTING_SECONDS
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the server does not start:\n{log.read_text()[-2000:]}")
+            raise TimeoutError(f"Redis does not start:\n{log.read_text()[-2000:]}")
         time.sleep(0.05)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _accepts(programs: Path, port: int) -> bool:
-    command = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    return subprocess.run(command, check=False).returncode == 0

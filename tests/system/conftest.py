@@ -29,7 +29,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
 
 @pytest.fixture(scope="module")
 def servers_system(
-    tmp_path_factory: pytest.TempPathFactory, redis_url: str, postgres_url: str
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_url: str,
+    postgres_url: str,
 ) -> Iterator[LocalSystem]:
     """The same program on Redis and PostgreSQL."""
     with make_system(
