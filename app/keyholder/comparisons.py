@@ -23,9 +23,9 @@ from app.keyholder.context import keyholder
 from app.keyholder.served import Asked, keep, recall
 from app.keyholder.tables import db
 from crypto.comparison import messages
-from crypto.comparison.messages import FirstItem, RecordingPosition, SecondItem
+from crypto.comparison.messages import FirstItem, SecondItem
 from crypto.encoding import sha256_hex
-from crypto.errors import CryptoError, ForeignKey, ProtocolViolation
+from crypto.errors import CryptoError, ForeignKey
 from crypto.keyholder.responder import Responder
 from crypto.messages import Audience
 from crypto.slots import SCORE_BITS
@@ -33,8 +33,7 @@ from crypto.slots import SCORE_BITS
 MAX_ITEMS = 32
 """Positions in one request: half a minute of computing."""
 
-_RECORDING_COMPARISONS = 3
-_RANGE_COMPARISONS = 1
+_MOST_COMPARISONS = 3  # of a recording; a range check is one
 
 # One request sent twice is computed once: the second waits here, then finds the stored answer.
 _COMPUTING = [threading.Lock() for _ in range(64)]
@@ -83,16 +82,11 @@ def _read(decode: Callable[[bytes], tuple[str, list[Item]]]) -> tuple[str, list[
         raise ForeignKey("not under the active key: fetch the manifest")
     if len(items) > MAX_ITEMS:
         raise InvalidRequest(f"At most {MAX_ITEMS} positions in one request.")
-    for index, item in enumerate(items):
-        is_recording = isinstance(item.position, RecordingPosition)
-        with _naming(index):
-            if item.count != (_RECORDING_COMPARISONS if is_recording else _RANGE_COMPARISONS):
-                raise ProtocolViolation("a recording takes three comparisons, a range check one")
     return key_id, items
 
 
 def _max_body_bytes(ciphertext_bytes: int) -> int:
-    ciphertexts = 1 + _RECORDING_COMPARISONS * (SCORE_BITS + 1)
+    ciphertexts = 1 + _MOST_COMPARISONS * (SCORE_BITS + 1)
     return 1024 + MAX_ITEMS * (512 + ciphertexts * (ciphertext_bytes + 8))
 
 

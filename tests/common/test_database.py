@@ -144,10 +144,9 @@ def test_a_savepoint_is_part_of_its_transaction(app: Flask) -> None:
         assert value() == 0
 
 
+@pytest.mark.parametrize("app", ["sqlite"], indirect=True)
 def test_sqlite_keeps_what_was_committed_and_checks_foreign_keys(app: Flask) -> None:
     with app.app_context():
-        if db.engine.dialect.name != "sqlite":
-            pytest.skip("about SQLite")
         pragma = {
             name: db.session.execute(text(f"PRAGMA {name}")).scalar_one()
             for name in ("journal_mode", "foreign_keys", "synchronous")

@@ -12,7 +12,8 @@ from crypto.comparison import messages
 from crypto.comparison.messages import FirstItem, RangePosition, RecordingPosition, SecondItem
 from crypto.encoding import new_id
 from crypto.jws import SigningKey
-from tests.keyholder.world import DAY, World, slug
+from crypto.slots import Counts
+from tests.keyholder.world import DAY, Party, World, slug
 
 FIRST = "/v1/comparisons/first"
 SECOND = "/v1/comparisons/second"
@@ -131,6 +132,17 @@ def test_numbers_come_in_order_without_gaps(world: World, patient: str) -> None:
     # Another day and another patient count on their own.
     assert world.first(FirstItem(at(patient, 1, "2026-03-02"), *side.first())).status_code == 200
     assert world.first(FirstItem(at(new_id()), *side.first())).status_code == 200
+
+
+def test_a_number_that_counts_is_never_served_again(world: World, owner: Party) -> None:
+    world.tally_of(owner, 3, Counts(0, 0))  # without stored answers
+    side = world.recording(0, 720)
+    for number in (1, 2, 3):
+        item = FirstItem(at(owner.collector, number), *side.first())
+        assert slug(world.first(item)) == "position-already-served"
+        given_up = SecondItem(at(owner.collector, number), *side.first(), ())
+        assert slug(world.second(given_up)) == "position-already-served"
+    assert world.first(FirstItem(at(owner.collector, 4), *side.first())).status_code == 200
 
 
 def test_the_second_round_needs_the_first(world: World, patient: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from crypto.encoding import new_id, sha256_hex
 from crypto.jws import CollectorKey, SigningKey
-from crypto.messages import CollectorKind, EnrolmentProof
+from crypto.messages import CollectorKind, Enrolment, EnrolmentProof
 from tests.keyholder.world import Party, World, slug
 
 PATH = "/v1/enrolments"
@@ -78,7 +78,9 @@ def test_a_proof_by_another_key_is_refused(world: World, party: Party) -> None:
 def test_a_key_that_the_statement_does_not_name_is_refused(world: World, party: Party) -> None:
     body = world.enrolment(party)
     other = Party(party.kind, party.collector)
-    swapped = {**body, "key": other.key.public_jwk, "proof": world.enrolment(other)["proof"]}
+    jti = Enrolment.claimed(body["statement"]).jti
+    proof = EnrolmentProof(statement_sha256=sha256_hex(body["statement"].encode()), jti=jti)
+    swapped = {**body, "key": other.key.public_jwk, "proof": proof.sign(other.key)}
     assert slug(world.client.post(PATH, json=swapped)) == "bad-signature"
 
 
