@@ -35,7 +35,10 @@ def configure_logging(role: str) -> None:
 
 
 def log_requests(app: Flask) -> None:
-    """One line a request: method, route (not the path), status and milliseconds."""
+    """One line a request: method, route (not the path), status and milliseconds.
+
+    Being asked for one's health every few seconds is not worth a line.
+    """
 
     @app.before_request
     def start() -> None:
@@ -44,7 +47,9 @@ def log_requests(app: Flask) -> None:
     @app.after_request
     def finish(response: Response) -> Response:
         started = g.get("started")
-        _access.info(
+        health = request.path in ("/healthz", "/readyz")
+        _access.log(
+            logging.DEBUG if health else logging.INFO,
             "request",
             extra={
                 "fields": {

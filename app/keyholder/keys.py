@@ -55,16 +55,11 @@ class KeyholderKeys:
             KeyFileError: one is missing, altered or sealed under another passphrase.
             SecretFileError: the passphrase is readable by others.
         """
-        try:
-            passphrase = read_secret(folder / _PASSPHRASE).strip()
-        except FileNotFoundError:
-            raise KeyFileError(
-                f"no passphrase in {folder}: run python -m app.keyholder.init, or restore it"
-            ) from None
+        passphrase = _passphrase(folder)
         return cls(
             load_private_key(folder / _PAILLIER, passphrase),
             load_mask_key(folder / _MASK, passphrase),
-            SigningKey.from_bytes(load_sealed(folder / _MANIFEST, passphrase, _MANIFEST_CONTEXT)),
+            load_manifest_key(folder),
         )
 
     def save(self, folder: Path) -> None:
@@ -96,6 +91,21 @@ class KeyholderKeys:
 
     def __repr__(self) -> str:
         return type(self).__name__
+
+
+def load_manifest_key(folder: Path) -> SigningKey:
+    """The manifest key alone; raises as `KeyholderKeys.load`."""
+    data = load_sealed(folder / _MANIFEST, _passphrase(folder), _MANIFEST_CONTEXT)
+    return SigningKey.from_bytes(data)
+
+
+def _passphrase(folder: Path) -> bytes:
+    try:
+        return read_secret(folder / _PASSPHRASE).strip()
+    except FileNotFoundError:
+        raise KeyFileError(
+            f"no passphrase in {folder}: run python -m app.keyholder.init, or restore it"
+        ) from None
 
 
 def _new_passphrase() -> bytes:

@@ -19,6 +19,8 @@ def test_a_request_is_one_line_without_path_query_or_body(
     log_requests(app)
     register_problem_handlers(app)
     app.add_url_rule("/patients/<name>", "patient", lambda name: name, methods=["POST"])
+    app.add_url_rule("/healthz", "healthz", lambda: "")
+    app.test_client().get("/healthz")
     app.test_client().post("/patients/jane?token=4711", data=b"secret body")
 
     lines = capsys.readouterr().err.splitlines()

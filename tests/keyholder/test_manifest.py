@@ -10,7 +10,7 @@ from app.common.migrate import downgrade
 from app.common.secret_files import publish
 from app.keyholder.keys import KeyholderKeys
 from config import KeyholderConfig
-from crypto.jws import SigningKey
+from crypto.jws import CollectorKey, SigningKey
 from crypto.messages import Manifest
 from tests.keyholder.conftest import publish_worker_keys
 from tests.keyholder.world import World, slug
@@ -65,6 +65,13 @@ def test_without_the_other_keys_it_says_so_until_they_are_there(world: World) ->
 
     publish(world.config.worker_public_file, good)
     assert manifest(world)
+    publish(
+        world.config.aggregator_public_file, json.dumps(CollectorKey.generate().public_jwk).encode()
+    )
+    assert slug(world.client.get("/v1/manifest")) == "not-set-up"
+    publish(
+        world.config.aggregator_public_file, json.dumps(world.statement_key.public_jwk).encode()
+    )
     assert world.client.get("/readyz").status_code == 200
 
 
