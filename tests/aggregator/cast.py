@@ -120,6 +120,7 @@ class Worker:
             data=content,
             headers=headers,
             content_type="application/json" if content else None,
+            buffered=True,
         )
 
     def lease(self, recording: str) -> dict[str, Any]:

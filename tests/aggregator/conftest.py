@@ -69,6 +69,7 @@ def _affordable() -> Iterator[None]:
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paillier, "MIN_KEY_BITS", BITS)
+        patch.setattr("crypto.at_rest.SCRYPT_N", 1 << 4)
         patch.setattr(service, "_hasher", hasher)
         patch.setattr(service, "_nobody", hasher.hash("nobody"))
         yield
@@ -143,7 +144,8 @@ def app(config: AggregatorConfig, line: Line) -> Iterator[Flask]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(postgres: PostgresServer) -> str:  # noqa: F811
+def postgres_database(postgres: PostgresServer) -> str:  # noqa: F811
+    """One migrated database, emptied for each test."""
     url = postgres.new_database()
     upgrade("aggregator", url)
     return url
@@ -154,7 +156,7 @@ def either_config(request: pytest.FixtureRequest, config: AggregatorConfig) -> A
     """Settings with an empty database of each kind."""
     if request.param == "sqlite":
         return config
-    url = request.getfixturevalue("postgres_url")
+    url = request.getfixturevalue("postgres_database")
     engine = create_engine(driver_url(url))
     with engine.begin() as connection:
         for table in reversed(db.metadata.sorted_tables):

@@ -208,6 +208,22 @@ class TestThrottling:
         assert [a.status_code for a in answers] == [201] * 10 + [429]
 
 
+class TestBehindAProxy:
+    @pytest.fixture
+    def settings(self) -> dict[str, str]:
+        return {"LOGIN_ATTEMPTS_PER_MINUTE": "1", "TRUSTED_PROXIES": "1"}
+
+    def test_the_address_is_the_one_that_the_proxy_saw(self, cast: Cast) -> None:
+        def attempt(forwarded: str) -> int:
+            body = {"login": "x-1", "password": "x" * 12}
+            headers = {"X-Forwarded-For": forwarded}
+            return cast.stranger.post("/api/tokens", body, headers=headers).status_code
+
+        assert attempt("192.0.2.1") == 401
+        assert attempt("192.0.2.2") == 401
+        assert attempt("198.51.100.9, 192.0.2.1") == 429, "what the client claims does not count"
+
+
 class TestEnrolment:
     def test_a_key_is_pinned_and_stated(self, cast: Cast, statement_jwk: dict[str, str]) -> None:
         for caller, kind in ((cast.patient, "patient"), (cast.doctor, "doctor")):

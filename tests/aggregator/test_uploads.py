@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -199,11 +200,25 @@ def test_a_broker_that_is_down_fails_no_upload(
     assert state_of(app, recording) == "queued"
 
 
+def test_a_refused_client_gets_rid_of_its_bytes_and_hears_why(cast: Cast) -> None:
+    """Were the connection closed on it, it would hear nothing and send everything again."""
+    refusals = {
+        (cast.stranger, 150_000): 401,
+        (cast.doctor, 150_000): 403,
+        (cast.patient, 200_000 + OVERHEAD_BYTES + 1): 413,
+    }
+    for (caller, size), status in refusals.items():
+        body = BytesIO(sealed(size))
+        assert caller.put(path(new_id()), b"", input_stream=body).status_code == status
+        assert body.tell() == min(size, 200_000 + OVERHEAD_BYTES)
+
+
 @pytest.mark.parametrize("same", [True, False], ids=["same bytes", "other bytes"])
 def test_two_uploads_of_one_recording_at_once(
-    app: Flask, cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+    either_app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
 ) -> None:
     """Both have stored their bytes before either makes the row: one wins, whole."""
+    app, cast = either_app, Cast(either_app)
     barrier = threading.Barrier(2, timeout=10)
     register = api._register
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 from sqlalchemy import select
 
 from app.aggregator.access import account, only
@@ -105,6 +105,17 @@ def listed() -> dict[str, Any]:
     }
 
 
+@recordings.after_request
+def take_the_rest(response: Response) -> Response:
+    """Reads what a refused client is still sending: if the connection closed on it, the refusal
+    would be lost and the client would try again."""
+    if request.method == "PUT" and response.status_code >= 400:
+        left = min(request.content_length or 0, _largest())
+        while left > 0 and (chunk := request.environ["wsgi.input"].read(min(left, _CHUNK_BYTES))):
+            left -= len(chunk)
+    return response
+
+
 def _store(length: int, described: Any) -> Registered:
     """Streams the body into the blob store, then makes the row: never a row without its blob."""
     digest = hashlib.sha256()
@@ -149,7 +160,7 @@ def _body(length: int) -> Iterator[bytes]:
 
 
 def _length() -> int:
-    largest = services().config.max_upload_bytes + OVERHEAD_BYTES
+    largest = _largest()
     if request.content_length is None:
         raise LengthRequired("Send Content-Length.")
     if request.content_length > largest:
@@ -158,6 +169,10 @@ def _length() -> int:
         raise InvalidRequest("This is too short to be a sealed recording.")
     request.max_content_length = largest
     return request.content_length
+
+
+def _largest() -> int:
+    return services().config.max_upload_bytes + OVERHEAD_BYTES
 
 
 def _day_of_recording() -> str:

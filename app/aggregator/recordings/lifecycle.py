@@ -160,6 +160,7 @@ def _known_upload(known: Recording, upload: Upload) -> Registered:
             recording=known.id,
             day=known.day,
             state=state.value,
+            reason=known.reason or "",
         )
     return Registered(state, known.day, created=False)
 
