@@ -43,8 +43,11 @@ class Complaints:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._heard.append(f"exception: {error}"))
 
-    def left(self) -> list[str]:
-        return [heard for heard in self._heard if not any(part in heard for part in self._allowed)]
+    def take(self) -> list[str]:
+        """What was heard since the last time and not allowed; then all of it is forgotten."""
+        heard = [one for one in self._heard if not any(part in one for part in self._allowed)]
+        self._heard, self._allowed = [], []
+        return heard
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -35,6 +35,17 @@ class Person:
 
     def register(self, name: str) -> None:
         """Fills in the form and waits until this browser holds the enrolled key."""
+        self.sign_up(name)
+        self.expect_key()
+        self.login_name = self.page.locator("#login-name").inner_text()
+
+    def expect_key(self) -> None:
+        expect(self.page.locator("#key-state")).to_have_text(
+            "This browser holds the key of your account."
+        )
+
+    def sign_up(self, name: str) -> None:
+        """Fills in the form and sends it."""
         self.name = name
         self.page.goto(f"{self.base}/register")
         self.page.get_by_label("a " + self.kind).check()
@@ -42,10 +53,6 @@ class Person:
         self.page.get_by_label("Password", exact=True).fill(PASSWORD)
         self.page.get_by_label("Password again").fill(PASSWORD)
         self.page.get_by_role("button", name="Register").click()
-        expect(self.page.locator("#key-state")).to_have_text(
-            "This browser holds the key of your account."
-        )
-        self.login_name = self.page.locator("#login-name").inner_text()
 
     def log_in(self, login_name: str, password: str = PASSWORD) -> None:
         self.page.goto(f"{self.base}/login")
@@ -99,14 +106,17 @@ class Patient(Person):
         expect(card.locator(".upload-state")).to_contain_text(text, timeout=PATIENCE_MS)
 
     def allow(self, code: str, doctor: str) -> None:
+        self.try_to_allow(code, doctor)
+        expect(self.page.locator("#consent-status")).to_have_text(
+            f"{doctor} can now open your counts."
+        )
+
+    def try_to_allow(self, code: str, doctor: str) -> None:
         self.open("/doctors")
         self.page.get_by_label("Doctor code").fill(code.lower().replace("-", " "))
         self.page.get_by_role("button", name="Find doctor").click()
         expect(self.page.locator("#doctor-name")).to_have_text(doctor)
         self.page.get_by_role("button", name="Allow this doctor").click()
-        expect(self.page.locator("#consent-status")).to_have_text(
-            f"{doctor} can now open your counts."
-        )
 
     def take_back(self, doctor: str) -> None:
         self.open("/doctors")

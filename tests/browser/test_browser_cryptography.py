@@ -230,7 +230,8 @@ def test_the_same_file_has_the_same_id_as_in_python(blank: Page) -> None:
         blank,
         "recording-id",
         """const hmac = { name: "HMAC", hash: "SHA-256" };
-        const key = await crypto.subtle.importKey("raw", bytes.unb64u(v.key), hmac, false, ["sign"]);
+        const raw = bytes.unb64u(v.key);
+        const key = await crypto.subtle.importKey("raw", raw, hmac, false, ["sign"]);
         return m.recordingId(key, bytes.unb64u(v.data));""",
         key=b64u(id_key),
         data=b64u(data),

@@ -1,0 +1,330 @@
+"""The main job through the pages: sealed recordings go in, only counts come out."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from playwright.sync_api import Request, Route, expect
+
+from crypto.hpke import OVERHEAD_BYTES
+from deploy.local.system import LocalSystem
+from tests.browser.browsers import Complaints
+from tests.browser.conftest import Window
+from tests.browser.navigators import PASSWORD, PATIENCE_MS, Counts, Doctor, Patient
+from tests.browser.recordings import Recordings
+
+
+@pytest.fixture
+def base(running_system: LocalSystem) -> str:
+    return running_system.aggregator_url
+
+
+def test_from_registering_to_taking_the_consent_back(
+    window: Window, base: str, recordings: Recordings, complaints: Complaints
+) -> None:
+    doctor, patient = Doctor(window(), base), Patient(window(), base)
+    doctor.register("Dr. Alba Roth")
+    patient.register("Jonas Weber")
+    patient.allow(doctor.code(), "Dr. Alba Roth")
+
+    doctor.look_at("Jonas Weber")
+    assert doctor.counts() == Counts(0, 0, 0)
+    doctor.set_range("Balanced", 50, 110)
+
+    sent: list[Request] = []
+    patient.page.on("request", lambda request: sent.append(request))
+    readable = [
+        recordings.healthy("calm.wav"),
+        recordings.murmur("murmur.wav"),
+        recordings.fast("stairs.wav"),
+    ]
+    patient.choose([*readable, recordings.noise("pocket.wav"), recordings.no_audio("letter.wav")])
+    patient.expect_card("calm.wav", "Ready to send")
+    patient.expect_card("letter.wav", "This is not a WAV, FLAC, OGG or MP3 recording.")
+    assert _drawn(patient, "calm.wav")
+    assert [request for request in sent if request.method == "PUT"] == []
+
+    patient.send()
+    for path in readable:
+        patient.expect_card(path.name, "Counted")
+    patient.expect_card("pocket.wav", "Unreadable: please record again")
+    uploads = [request for request in sent if request.method == "PUT"]
+    assert len(uploads) == 4
+    for request in uploads:
+        body = request.post_data_buffer or b""
+        assert len(body) in {path.stat().st_size + OVERHEAD_BYTES for path in readable}
+        assert b"RIFF" not in body
+
+    patient.open("/recordings")
+    assert patient.counts() == Counts(3, 1, 1)
+    expect(patient.page.locator("#days tr")).to_have_count(1)
+    assert patient.page.locator("#days td").all_inner_texts() == ["3", "1", "1"]
+    expect(patient.page.locator("#recordings tr")).to_have_count(4)
+
+    doctor.open("/patients")
+    assert doctor.row("Jonas Weber") == {
+        "recordings": "3",
+        "sound": "1",
+        "rate": "1",
+        "range": "set by you",
+    }
+    doctor.look_at("Jonas Weber")
+    assert doctor.counts() == Counts(3, 1, 1)
+    address = doctor.page.url
+
+    patient.take_back("Dr. Alba Roth")
+    expect(patient.page.locator("#no-consents")).to_be_visible()
+    doctor.open("/patients")
+    expect(doctor.page.locator("#no-patients")).to_be_visible()
+    complaints.allow("404")
+    doctor.page.goto(address)
+    expect(doctor.page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+
+
+def _drawn(patient: Patient, name: str) -> bool:
+    """Both pictures of a card hold more than one colour."""
+    colours = (
+        patient.page.locator(".upload", has_text=name)
+        .locator("canvas")
+        .evaluate_all(
+            """(canvases) => canvases.map((canvas) => {
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return new Set(new Uint32Array(data.buffer)).size;
+        })"""
+        )
+    )
+    return len(colours) == 2 and min(colours) > 1
+
+
+def test_a_range_moves_what_counts(window: Window, base: str, recordings: Recordings) -> None:
+    doctor, patient = Doctor(window(), base), Patient(window(), base)
+    doctor.register("Dr. Noel Brandt")
+    patient.register("Ida Sommer")
+    patient.allow(doctor.code(), "Dr. Noel Brandt")
+    doctor.look_at("Ida Sommer")
+    expect(doctor.page.locator("#range-now")).to_contain_text("No range has been set")
+    doctor.set_range("Balanced", 120, 140)
+    patient.choose([recordings.healthy("slow.wav"), recordings.fast("quick.wav")])
+    patient.send()
+    patient.expect_card("slow.wav", "Counted")
+    patient.expect_card("quick.wav", "Counted")
+    patient.open("/recordings")
+    assert patient.counts() == Counts(2, 0, 1)
+    doctor.page.get_by_label("from", exact=True).fill("90")
+    doctor.page.get_by_label("to", exact=True).fill("60")
+    doctor.page.get_by_role("button", name="Encrypt and set").click()
+    assert doctor.page.locator("#hi").evaluate("field => field.validationMessage") == (
+        "The upper limit must not be below the lower one."
+    )
+
+
+def test_the_same_file_counts_once(window: Window, base: str, recordings: Recordings) -> None:
+    patient = Patient(window(), base)
+    patient.register("Ben Adler")
+    first = recordings.murmur("first.wav")
+    patient.choose([first, recordings.copy(first, "copy.wav")])
+    expect(patient.page.locator("#upload-status")).to_have_text(
+        "copy.wav is already in the list; it will be sent once."
+    )
+    patient.page.get_by_role("button", name="Seal and send 1 recording").dblclick()
+    patient.expect_card("first.wav", "Counted")
+    patient.choose([recordings.copy(first, "again.wav")])
+    patient.expect_card("again.wav", "You have sent this recording before.")
+    assert "Counted" in patient.card("again.wav")
+    expect(patient.page.get_by_role("button", name="Nothing left to send")).to_be_disabled()
+    assert patient.counts() == Counts(1, 1, 0)
+
+
+def test_a_broken_connection_sends_the_same_bytes_again(
+    window: Window, base: str, recordings: Recordings, complaints: Complaints
+) -> None:
+    complaints.allow("net::ERR_CONNECTION_RESET")
+    patient = Patient(window(), base)
+    patient.register("Cleo Marx")
+    bodies: list[bytes | None] = []
+
+    def lose_the_answer_once(route: Route) -> None:
+        bodies.append(route.request.post_data_buffer)
+        if len(bodies) == 1:
+            route.fetch()
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    patient.page.route(re.compile("/api/recordings/[0-9a-f]{32}"), lose_the_answer_once)
+    patient.choose([recordings.healthy("tunnel.wav")])
+    patient.send()
+    patient.expect_card("tunnel.wav", "Counted")
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+    patient.open("/recordings")
+    assert patient.counts() == Counts(1, 0, 0)
+
+
+def test_an_account_without_a_key_gets_one_at_the_first_visit(window: Window, base: str) -> None:
+    made = httpx.post(
+        f"{base}/api/accounts",
+        json={"display_name": "Dora", "password": PASSWORD, "kind": "patient"},
+    )
+    patient = Patient(window(), base)
+    patient.log_in(made.json()["login"])
+    expect(patient.page.locator("#notice")).to_have_text(
+        "This browser now holds your key. Counts can be opened here, and only here."
+    )
+    assert patient.counts() == Counts(0, 0, 0)
+    patient.page.reload()
+    assert patient.counts() == Counts(0, 0, 0)
+    expect(patient.page.locator("#notice")).to_be_hidden()
+
+
+def test_another_browser_sends_but_cannot_open(
+    window: Window, base: str, recordings: Recordings
+) -> None:
+    at_home, travelling = Patient(window(), base), Patient(window(), base)
+    at_home.register("Emil Kern")
+    travelling.log_in(at_home.login_name)
+    expect(travelling.page.locator("#elsewhere")).to_contain_text("is in another browser")
+    expect(travelling.page.locator("#findings")).to_be_hidden()
+    travelling.choose([recordings.murmur("hotel.wav")])
+    travelling.send()
+    travelling.expect_card("hotel.wav", "Counted")
+    travelling.open("/doctors")
+    expect(travelling.page.locator("#elsewhere")).to_be_visible()
+    expect(travelling.page.get_by_label("Doctor code")).to_be_hidden()
+
+    at_home.log_in(at_home.login_name)
+    at_home.open("/recordings")
+    assert at_home.counts() == Counts(1, 1, 0)
+
+
+def test_registering_goes_on_when_the_key_holder_is_back(
+    window: Window, running_system: LocalSystem, complaints: Complaints
+) -> None:
+    complaints.allow("net::ERR_FAILED")
+    page = window()
+    keyholder = re.compile(re.escape(running_system.keyholder_url))
+    page.route(keyholder, lambda route: route.abort())
+    patient = Patient(page, running_system.aggregator_url)
+    patient.sign_up("Finn Ott")
+    expect(page.locator("#notice")).to_contain_text("The key holder cannot be reached")
+    page.unroute(keyholder)
+    patient.open("/account")
+    patient.expect_key()
+
+
+def test_an_exchanged_key_holder_is_refused_loudly(
+    window: Window, running_system: LocalSystem, recordings: Recordings
+) -> None:
+    patient = Patient(window(), running_system.aggregator_url)
+    patient.register("Greta Holm")
+    patient.open("/recordings")
+    assert patient.counts() == Counts(0, 0, 0)
+    patient.page.evaluate(
+        """async (url) => {
+            const store = await import("/static/js/store.js");
+            await store.write("pins", url, "00".repeat(32));
+        }""",
+        running_system.keyholder_url,
+    )
+    patient.choose([recordings.healthy("kept.wav")])
+    expect(patient.page.locator("#counts-status")).to_contain_text("Stop: the key holder's key")
+    patient.expect_card("kept.wav", "Ready")
+    patient.send()
+    patient.expect_card("kept.wav", "Stop: the key holder's key")
+
+
+def test_a_browser_without_the_curves_is_told_so(window: Window, base: str) -> None:
+    page = window()
+    page.add_init_script(
+        """const generate = SubtleCrypto.prototype.generateKey;
+        SubtleCrypto.prototype.generateKey = function (algorithm, ...rest) {
+            if (algorithm.name === "X25519") return Promise.reject(new DOMException("no"));
+            return generate.call(this, algorithm, ...rest);
+        };"""
+    )
+    Patient(page, base).sign_up("Hans Old")
+    expect(page.locator("#notice")).to_contain_text("Please use a current Firefox")
+
+
+def test_what_a_page_asks_for_does_not_depend_on_the_counts(
+    window: Window, base: str, recordings: Recordings
+) -> None:
+    asked = []
+    for name, make in (("Well", recordings.healthy), ("Unwell", recordings.murmur)):
+        patient = Patient(window(), base)
+        patient.register(name)
+        patient.choose([make(f"{name}.wav")])
+        patient.send()
+        patient.expect_card(f"{name}.wav", "Counted")
+        paths: list[str] = []
+        patient.page.on("request", lambda request, paths=paths: paths.append(_shape(request, base)))
+        patient.open("/recordings")
+        assert patient.counts() == Counts(1, 1 if name == "Unwell" else 0, 0)
+        patient.page.wait_for_timeout(2_500)
+        asked.append(sorted(paths))
+    assert asked[0] == asked[1]
+
+
+def _shape(request: Request, base: str) -> str:
+    size = len(request.post_data_buffer or b"")
+    return f"{request.method} {request.url.removeprefix(base)} {size}"
+
+
+def test_a_wrong_code_finds_nobody(window: Window, base: str, complaints: Complaints) -> None:
+    patient = Patient(window(), base)
+    patient.register("Kim Stein")
+    patient.open("/doctors")
+    code, status = patient.page.get_by_label("Doctor code"), patient.page.locator("#consent-status")
+    code.fill("ABCD")
+    code.press("Enter")
+    expect(status).to_contain_text("A doctor code has sixteen letters and digits")
+    complaints.allow("404")
+    code.fill("AAAA-BBBB-CCCC-DDDD")
+    code.press("Enter")
+    expect(status).to_contain_text("There is no doctor with this code")
+
+
+def test_a_code_answered_with_another_key_is_refused(window: Window, base: str) -> None:
+    """An aggregator that puts its own key under a doctor's code gets no grant."""
+    doctor, thief, patient = (kind(window(), base) for kind in (Doctor, Doctor, Patient))
+    doctor.register("Dr. Real")
+    thief.register("Dr. Thief")
+    patient.register("Lea Vogt")
+    wanted, stolen = doctor.code(), thief.code()
+    patient.page.route(
+        re.compile("/api/doctors/"),
+        lambda route: route.fulfill(response=route.fetch(url=f"{base}/api/doctors/{stolen}")),
+    )
+    patient.open("/doctors")
+    patient.page.get_by_label("Doctor code").fill(wanted)
+    patient.page.get_by_role("button", name="Find doctor").click()
+    expect(patient.page.locator("#consent-status")).to_contain_text(
+        "Stop: the key", timeout=PATIENCE_MS
+    )
+    expect(patient.page.locator("#doctor-found")).to_be_hidden()
+
+
+def test_a_consent_that_was_cut_off_is_finished_later(
+    window: Window, base: str, complaints: Complaints
+) -> None:
+    """The key holder has the grant, the aggregator not: the next visit delivers it, once."""
+    complaints.allow("net::ERR_FAILED")
+    doctor, patient = Doctor(window(), base), Patient(window(), base)
+    doctor.register("Dr. Mira Lang")
+    patient.register("Max Paul")
+    code = doctor.code()
+    cut = re.compile("/api/consents$")
+    patient.page.route(
+        cut, lambda route: route.abort() if route.request.method == "POST" else route.continue_()
+    )
+    patient.try_to_allow(code, "Dr. Mira Lang")
+    expect(patient.page.locator("#consent-status")).to_contain_text("cannot be reached")
+    patient.page.unroute(cut)
+    patient.open("/doctors")
+    expect(patient.page.locator("#consents li")).to_have_count(1)
+    patient.page.reload()
+    expect(patient.page.locator("#consents li")).to_have_count(1)
+    patient.take_back("Dr. Mira Lang")
