@@ -58,6 +58,9 @@ def recall(asked: Asked) -> bytes | None:
 
     Raises AlreadyServed or OutOfOrder.
     """
+    # The answer is read last: if another process serves this very request between the two reads,
+    # what speaks against it comes with its answer.
+    refusal = _refusal(asked)
     row = db.session.get(ComparisonAnswer, (asked.name, asked.round))
     if row is not None:
         if row.request_sha256 != asked.digest:
@@ -65,9 +68,8 @@ def recall(asked: Asked) -> bytes | None:
         if row.answer is None:
             raise AlreadyServed("Its answer is gone, for later ones were asked for.")
         return row.answer
-    if isinstance(asked.position, RecordingPosition):
-        _check_number(asked.position, asked.key_id)
-    _check_round(asked)
+    if refusal is not None:
+        raise refusal
     return None
 
 
@@ -106,25 +108,36 @@ def range_is_served(range_id: str, pseudonym: str, key_id: str) -> bool:
     return db.session.get(ComparisonAnswer, (name, 2)) is not None
 
 
-def _check_number(position: RecordingPosition, key_id: str) -> None:
+def _refusal(asked: Asked) -> Problem | None:
+    """Why it is not this request's turn, unless it was answered before."""
+    if isinstance(asked.position, RecordingPosition):
+        refusal = _refuse_number(asked.position, asked.key_id)
+        if refusal is not None:
+            return refusal
+    return _refuse_round(asked)
+
+
+def _refuse_number(position: RecordingPosition, key_id: str) -> Problem | None:
     tally = db.session.get(ServedTally, (position.pseudonym, position.day, key_id))
     served = tally.served if tally is not None else 0
     if position.number <= served:
-        raise AlreadyServed("It was served without this round.")
+        return AlreadyServed("It was served without this round.")
     if position.number > served + 1:
-        raise OutOfOrder("A recording before it is still to be compared.")
+        return OutOfOrder("A recording before it is still to be compared.")
+    return None
 
 
-def _check_round(asked: Asked) -> None:
+def _refuse_round(asked: Asked) -> Problem | None:
     if asked.round == 1:
         if db.session.get(ComparisonAnswer, (asked.name, 2)) is not None:
-            raise AlreadyServed("It was given up.")
-        return
+            return AlreadyServed("It was given up.")
+        return None
     first = db.session.get(ComparisonAnswer, (asked.name, 1))
     if first is None and not asked.gives_up:
-        raise OutOfOrder("Its first round is still to be asked for.")
+        return OutOfOrder("Its first round is still to be asked for.")
     if first is not None and first.request_sha256 != asked.first_digest:
-        raise AlreadyServed("Its first round had other content.")
+        return AlreadyServed("Its first round had other content.")
+    return None
 
 
 def _lock_tally(position: RecordingPosition, key_id: str) -> ServedTally:

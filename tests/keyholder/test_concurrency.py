@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 from werkzeug.test import TestResponse
 
+from app.common.problems import Problem
+from app.keyholder import served
 from app.keyholder.tables import ComparisonAnswer, ServedTally, db
 from config import KeyholderConfig
 from crypto.comparison.messages import FirstItem, RecordingPosition, SecondItem
@@ -77,6 +79,24 @@ def test_the_same_request_many_times_has_one_answer(world: World) -> None:
         assert db.session.execute(db.select(ServedTally.served)).scalar_one() == 1
         stored = db.session.execute(db.select(db.func.count()).select_from(ComparisonAnswer))
         assert stored.scalar_one() == 2
+
+
+def test_a_resend_that_another_process_answers_meanwhile_gets_that_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = world.second_item(RecordingPosition(new_id(), DAY, 1), world.recording(40_000, 720))
+    original, other = served._refusal, []
+
+    def served_meanwhile(asked: served.Asked) -> Problem | None:
+        if not other:
+            other.append(None)
+            other[:] = together(lambda: world.second(item))
+        return original(asked)
+
+    monkeypatch.setattr(served, "_refusal", served_meanwhile)
+    answer = world.second(item)
+    assert answer.status_code == 200
+    assert answer.data == other[0].data
 
 
 def test_of_different_requests_for_a_position_one_is_served(world: World) -> None:
