@@ -216,7 +216,7 @@ def test_what_b_sees_of_the_tests(game: Game) -> None:
     would always stand at the same place, without the coin there always would be one.
     """
     zeros, places = [], set()
-    for _ in range(16):
+    for _ in range(40):
         initiator = game.initiator([(5, 5)])
         first = game.responder.first(FirstItem(RANGE, *initiator.first()))
         plain = [game.private.decrypt(game.key.parse(c)) for c in initiator.second(first)[0]]

@@ -87,6 +87,21 @@ def test_type_and_key_are_the_verifiers_choice() -> None:
             jws.verify(token, "hushbeat-test", other.public_jwk)
 
 
+@pytest.mark.parametrize("lie", [{"alg": "none"}, {"alg": "HS256"}, {"alg": "ES256"}, {"kid": "x"}])
+def test_a_header_that_lies_is_refused_though_signed(lie: dict[str, str]) -> None:
+    """The right key's signature over a header that names another algorithm or key."""
+    header = {"alg": "EdDSA", "kid": SERVER.thumbprint, "typ": "hushbeat-test", **lie}
+    signed = f"{b64u(json.dumps(header).encode())}.{b64u(b'{}')}"
+    token = f"{signed}.{b64u(SERVER._signature(signed.encode()))}"
+    with pytest.raises(BadSignature):
+        jws.verify(token, "hushbeat-test", SERVER.public_jwk)
+
+
+def test_a_private_jwk_is_refused_as_such() -> None:
+    with pytest.raises(InvalidEncoding, match="private key"):
+        jws.check_public_jwk({**SERVER.public_jwk, "d": b64u(bytes(32))})
+
+
 @given(st.text(max_size=200) | st.none() | st.binary(max_size=20))
 def test_garbage_never_crashes(token: Any) -> None:
     with pytest.raises(InvalidEncoding):
