@@ -17,8 +17,8 @@ from typing import Any
 
 from celery import signals
 
-EXIT_CANNOT_WORK = 78
-"""EX_CONFIG of sysexits.h: the worker's exit status when its children cannot be made ready."""
+EXIT_CANNOT_WORK = os.EX_CONFIG
+"""The worker's exit status when its children cannot be made ready (78)."""
 
 _log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ from deploy.local.roles import Program
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 30.0
-STABLE_SECONDS = 30.0
+STABLE_SECONDS = 10.0
 WORKER_GRACE_SECONDS = 3.0
 WEB_GRACE_SECONDS = 3.0
 
@@ -168,7 +169,8 @@ class Supervisor:
     ) -> None:
         """Wait until every wanted child is ready, or until `cancelled` is set.
 
-        Raises NotReady when one died `attempts` times meanwhile, or after `timeout` seconds.
+        Raises NotReady when one died `attempts` times meanwhile, when one said that it cannot
+        work as it is set up (EX_CONFIG), or after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         exits = {name: child.exits for name, child in self.children.items()}
@@ -177,10 +179,12 @@ class Supervisor:
             if not missing:
                 return
             for child in missing:
-                if child.exits - exits[child.program.name] >= attempts:
+                deaths = child.exits - exits[child.program.name]
+                # EX_CONFIG: it said itself that another try is of no use.
+                if deaths >= attempts or (deaths and child.last_status == os.EX_CONFIG):
                     raise NotReady(
-                        f"{child.program.name} stops again and again (last exit status "
-                        f"{child.last_status}); see {child.log}."
+                        f"{child.program.name} does not start (exit status {child.last_status}); "
+                        f"see {child.log}."
                     )
             if time.monotonic() > deadline:
                 names = ", ".join(child.program.name for child in missing)

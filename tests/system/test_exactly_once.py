@@ -29,7 +29,6 @@ from crypto.hpke import recording_info, seal
 from deploy.local.system import LocalSystem
 from tests.support import fault_points as at
 from tests.support.fault_points import Faults
-from tests.support.fixtures import make_system
 from tests.system.samples import BOTH, Sample, broken, counted, noise, unreadable
 from tests.system.ward import TODAY, Ward, mixed
 
@@ -153,15 +152,11 @@ def test_a_recording_that_kills_its_worker_is_quarantined_and_the_others_go_on(w
     assert ward.rows("SELECT attempts FROM recordings WHERE reason = 'quarantined'") == [(3,)]
 
 
-def test_what_was_running_continues_at_the_next_start(tmp_path_factory) -> None:
-    folder = tmp_path_factory.mktemp("restarted")
-    first = make_system(folder)
-    with first:
-        ward = Ward.open(first)
-        ward.upload(mixed(6))
-    # The same home on the same ports, as `make run` does it.
-    with first, ward.collector:
-        ward.check()
+def test_what_was_running_continues_at_the_next_start(ward: Ward) -> None:
+    ward.upload(mixed(6))
+    ward.system.stop()
+    ward.system.start()
+    ward.check()
 
 
 def test_a_storm_on_redis_and_postgresql(servers_system: LocalSystem) -> None:
