@@ -121,7 +121,6 @@ class KeyholderConfig:
     public_url: str
     aggregator_url: str
     openings_per_hour: int
-    trusted_proxies: int
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str] = os.environ) -> Self:
@@ -133,7 +132,6 @@ class KeyholderConfig:
             public_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
             aggregator_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
             openings_per_hour=env.number("OPENINGS_PER_HOUR", 600, 1, 1_000_000),
-            trusted_proxies=env.number("TRUSTED_PROXIES", 0, 0, 5),
         )
 
     @property
