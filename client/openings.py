@@ -20,6 +20,7 @@ from crypto.paillier import PublicKey
 from crypto.slots import max_cells
 from crypto.unsealing import SealingKey
 
+_OTHER_SCOPE = "The aggregator's statement is about something else than was asked for."
 _MOST_DAYS = 12_000
 """In one request, over all its cells: it stays far below the 256 KiB that the aggregator reads."""
 
@@ -107,35 +108,48 @@ def open_scopes(collector: Collector, scopes: Sequence[Scope]) -> list[Opened]:
 
 def open_range_check(collector: Collector, range_id: str) -> bool:
     """Whether lo <= hi holds for a range that this doctor proposed and the servers compared."""
-    ask = {"kind": "range_check", "range": range_id}
-    statement, value, blind, key = _exchange(collector, ask)
+    half = _ask(collector, {"kind": "range_check", "range": range_id})
+    statement = half.statement
     if not isinstance(statement, RangeCheckStatement) or statement.range != range_id:
-        raise BadAnswer("The aggregator's statement is about something else than was asked for.")
-    return recover_bit(value, blind, key)
+        raise BadAnswer(_OTHER_SCOPE)
+    value, blind = _redeem(collector, half)
+    return recover_bit(value, blind, half.key)
 
 
 def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Opened]:
     cells = [{"pseudonym": scope.pseudonym, "days": list(scope.days)} for scope in scopes]
-    statement, value, blind, key = _exchange(collector, {"kind": "tally", "cells": cells})
+    half = _ask(collector, {"kind": "tally", "cells": cells})
+    statement = half.statement
     if not isinstance(statement, TallyStatement):
-        raise BadAnswer("The aggregator's statement is of another kind than was asked for.")
+        raise BadAnswer(_OTHER_SCOPE)
     stated = [(cell.pseudonym, tuple(day for day, _ in cell.days)) for cell in statement.cells]
     if stated != [(scope.pseudonym, scope.days) for scope in scopes]:
-        raise BadAnswer("The aggregator's statement is about something else than was asked for.")
+        raise BadAnswer(_OTHER_SCOPE)
+    value, blind = _redeem(collector, half)
     recordings = [cell.recordings for cell in statement.cells]
-    counts = recover_counts(value, blind, key, recordings)
+    counts = recover_counts(value, blind, half.key, recordings)
     for scope, number, count in zip(scopes, recordings, counts, strict=True):
         yield Opened(scope.pseudonym, scope.days, number, count.sound, count.rate)
 
 
-def _exchange(
-    collector: Collector, ask: Mapping[str, object]
-) -> tuple[Statement, bytes, bytes, PublicKey]:
-    """Both halves of an opening: the statement, the key holder's value, the blind, the key."""
+@dataclass(frozen=True, repr=False)
+class _Half:
+    """The aggregator's half, its statement verified and found to be for this collector."""
+
+    statement: Statement
+    token: str
+    ciphertext: str
+    sealed_blind: bytes
+    recipient: SealingKey
+    key: PublicKey
+
+
+def _ask(collector: Collector, ask: Mapping[str, object]) -> _Half:
+    """The aggregator's half. Whether it is about what was asked for is for the caller to check."""
     recipient = SealingKey.generate()
-    half = collector.aggregator.post("/api/openings", **ask, recipient=b64u(recipient.public))
-    token = field(half, "statement", str)
-    ciphertext = field(half, "ciphertext", str)
+    answer = collector.aggregator.post("/api/openings", **ask, recipient=b64u(recipient.public))
+    token = field(answer, "statement", str)
+    ciphertext = field(answer, "ciphertext", str)
     statement = Statement.verify(token, collector.manifest.statement_key, now())
     key = known_key(collector.manifest, statement.key_id)
     if (
@@ -145,16 +159,21 @@ def _exchange(
         or statement.ciphertext_sha256 != sha256_hex(unb64u(ciphertext))
     ):
         raise BadAnswer("The aggregator's statement is not for this collector and this opening.")
-    opening = Opening(statement_sha256=sha256_hex(token.encode()), jti=statement.jti)
-    other_half = collector.keyholder.post(
+    return _Half(statement, token, ciphertext, _bytes(answer, "sealed_blind"), recipient, key)
+
+
+def _redeem(collector: Collector, half: _Half) -> tuple[bytes, bytes]:
+    """Signs the opening and gets the key holder's half: the value and the blind, unsealed."""
+    jti = half.statement.jti
+    opening = Opening(statement_sha256=sha256_hex(half.token.encode()), jti=jti)
+    answer = collector.keyholder.post(
         "/v1/openings",
-        statement=token,
-        ciphertext=ciphertext,
+        statement=half.token,
+        ciphertext=half.ciphertext,
         opening=opening.sign(collector.identity.key),
     )
-    value = recipient.unseal(value_info(statement.jti), _bytes(other_half, "sealed_value"))
-    blind = recipient.unseal(blind_info(statement.jti), _bytes(half, "sealed_blind"))
-    return statement, value, blind, key
+    value = half.recipient.unseal(value_info(jti), _bytes(answer, "sealed_value"))
+    return value, half.recipient.unseal(blind_info(jti), half.sealed_blind)
 
 
 def _bytes(answer: Mapping[str, Any], name: str) -> bytes:

@@ -37,6 +37,9 @@ def main() -> int:
             say(f"The demonstration failed. {type(error).__name__}: {error}")
             say_end_of_logs(folder)
             return 1
+        except KeyboardInterrupt:
+            say("Stopped; nothing is left running.")
+            return 130
     return report(result)
 
 

@@ -26,7 +26,7 @@ from models.synthesis import phonocardiogram, silence, wav_bytes
 from tests.support.small_keys import SMALL_BITS
 
 DAY = "2026-03-14"
-SOUND, RATE = 43_217, 1_234
+SOUND, RATE = 43_217, 734
 HEALTHY = HealthyRange(lo=527, hi=1_017, threshold=31_321)
 
 

@@ -29,6 +29,7 @@ class FakeServers:
 
     def __init__(self) -> None:
         self.manifest_key = SigningKey.generate()
+        self.statement_key = SigningKey.generate()
         self.worker_key = SealingKey.generate()
         self.on: dict[str, Handler] = {}
         self.requests: list[httpx.Request] = []
@@ -47,7 +48,7 @@ class FakeServers:
             paillier=(PaillierEntry(key_id=public.key_id, n=public.n, state=KeyState.ACTIVE),),
             sealing=SealingEntry(key_id=self.worker_key.key_id, public=self.worker_key.public),
             report_key=SigningKey.generate().public_jwk,
-            statement_key=SigningKey.generate().public_jwk,
+            statement_key=self.statement_key.public_jwk,
             operating_point=32_768,
         )
 

@@ -198,7 +198,7 @@ PLANTS: dict[str, tuple[Plant, str]] = {
         _log("inference", "Task hushbeat.inference.judge[4f] succeeded in 0.21s: {sound}"),
         "inference.log",
     ),
-    "a heart rate in a log": (_log("inference", "heart beats at 123.4"), "inference.log"),
+    "a heart rate in a log": (_log("inference", "heart beats at 73.4"), "inference.log"),
     "a result by name": (_log("aggregation", '{{"sound": 1, "ms": 3}}'), "aggregation.log"),
     "a heart rate by unit": (_log("aggregation", "at 61 bpm"), "aggregation.log"),
     "a short number beside the id": (_log("aggregator", "{id} has {rate}"), "aggregator.log"),
