@@ -20,7 +20,7 @@ from wtforms import ValidationError
 from app.aggregator.extensions import csrf
 from app.aggregator.services import services
 from app.aggregator.tables import Account, AccountKind
-from app.common.problems import NotAllowed, NotAuthenticated, Problem
+from app.common.problems import InvalidRequest, NotAllowed, NotAuthenticated, Problem
 from app.common.requests import require_service
 
 PUBLIC = frozenset(
@@ -87,6 +87,9 @@ def account() -> Account:
 def _guard() -> Response | None:
     if request.endpoint is None:
         return None  # no such address, and no view that would run
+    if "\x00" in request.path or any("\x00" in value for value in request.args.values()):
+        # PostgreSQL stores no NUL, and an address that holds one is nobody's.
+        raise InvalidRequest("An address must not hold NUL.")
     if request.blueprint == WORKERS:
         require_service(services().keyholder.manifest().report_key, "aggregator")
         return None

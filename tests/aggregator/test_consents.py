@@ -33,12 +33,22 @@ def test_a_doctor_is_found_by_code(cast: Cast) -> None:
 
 @pytest.mark.parametrize("code", ["AAAA-AAAA-AAAA-AAAA", "x", "%00", "..%2f", "x" * 500])
 def test_an_unknown_code(cast: Cast, code: str) -> None:
-    assert cast.patient.get(f"/api/doctors/{code}").status_code == 404
+    assert cast.patient.get(f"/api/doctors/{code}").status_code in (400, 404)
+
+
+def test_codes_are_not_tried_out(cast: Cast) -> None:
+    path = "/api/doctors/AAAA-AAAA-AAAA-AAAA"
+    assert [cast.patient.get(path).status_code for _ in range(30)] == [404] * 30
+    answer = cast.patient.get(path)
+    assert answer.status_code == 429
+    assert answer.mimetype == "application/problem+json"
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert cast.colleague.get(path).status_code == 404, "each account is counted alone"
 
 
 def test_a_patients_code_is_no_doctors(cast: Cast) -> None:
     code = doctor_code(cast.colleague.key.thumbprint)
-    assert cast.patient.get(f"/api/doctors/{code}").status_code == 404
+    assert cast.patient.get(f"/api/doctors/{code}").status_code in (400, 404)
 
 
 def test_a_consent_shows_to_both_and_to_nobody_else(cast: Cast) -> None:

@@ -33,8 +33,8 @@ MAX_DISPLAY_NAME = 80
 TOKEN_SECONDS = 30 * 24 * 3600
 ENROLMENT_SECONDS = 600
 
+_LOGIN = re.compile(r"[a-z0-9-]{1,64}")
 _LOGIN_DIGITS = 5
-_MAX_LOGIN = 64
 _MAX_SLUG = 40
 
 # RFC 9106, section 4, second recommended option.
@@ -146,7 +146,9 @@ def authenticate(login: str, password: str) -> Account:
         BadCredentials: an unknown login and a wrong password look and take the same.
         TooManyAttempts: for this login or from this address, whether right or wrong.
     """
-    login = login.strip().lower()[:_MAX_LOGIN]
+    login = login.strip().lower()
+    # What cannot be a login is looked up under a name that nobody has.
+    login = login if _LOGIN.fullmatch(login) else ""
     count_login(login)
     account: Account | None = db.session.scalar(select(Account).where(Account.login == login))
     stored = account.password_hash if account else _nobody
