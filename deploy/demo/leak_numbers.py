@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"(?<![\w.+-])[-+]?\d+(?:\.\d+)?(?![\w.]*\w)")
 _HEXADECIMAL = re.compile(r"\b0x([0-9a-fA-F]{3,4})\b")
 _INNOCENT = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z| ?[+-]\d\d:?\d\d)?"  # times
-    r"|\[\d+\]"  # gunicorn's process id
+    r"|\[\d+\]|(?<=\s)\(\d+\)$"  # gunicorn's process ids
     r"|\b(?:pid|process|port|PID):? ?\d+"
     r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?"  # addresses
     r"|\blocalhost:\d+"
