@@ -120,7 +120,7 @@ class Patient(Person):
 
     def take_back(self, doctor: str) -> None:
         self.open("/doctors")
-        self.page.get_by_role("button", name=f"Take the consent for {doctor} back").click()
+        self.page.get_by_role("button", name=f"Take back the consent for {doctor}").click()
         self.page.get_by_role("button", name="Yes, take back").click()
         expect(self.page.locator("#consent-status")).to_have_text(
             f"{doctor} can no longer open your counts."

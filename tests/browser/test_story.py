@@ -236,6 +236,29 @@ def test_an_exchanged_key_holder_is_refused_loudly(
     patient.expect_card("kept.wav", "Stop: the key holder's key")
 
 
+def test_an_answer_to_another_question_is_not_opened(window: Window, base: str) -> None:
+    """An aggregator that answers with somebody's earlier opening opens nothing."""
+    patient = Patient(window(), base)
+    patient.register("Ruth Sand")
+    made: list[dict[str, str]] = []
+
+    def answer_as_before(route: Route) -> None:
+        made.append(route.fetch().json())
+        route.fulfill(json=made[0])
+
+    patient.page.route("**/api/tallies*", lambda route: route.fulfill(json=_ONE_DAY))
+    patient.page.route("**/api/openings", answer_as_before)
+    patient.open("/recordings")
+    status = patient.page.locator("#counts-status")
+    expect(status).to_contain_text("Opened")
+    patient.page.get_by_role("button", name="Open again").click()
+    expect(status).to_contain_text("was not about what this page asked for")
+    assert made[0]["statement"] != made[1]["statement"]
+
+
+_ONE_DAY = {"days": [["2026-01-01", 1]]}
+
+
 def test_a_browser_without_the_curves_is_told_so(window: Window, base: str) -> None:
     page = window()
     page.add_init_script(

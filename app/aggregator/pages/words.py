@@ -122,7 +122,7 @@ _WORDS = {
         ),
         "doctors.consented": _("{name} can now open your counts."),
         "doctors.taken-back": _("{name} can no longer open your counts."),
-        "doctors.take-back": _("Take the consent for {name} back"),
+        "doctors.take-back": _("Take back the consent for {name}"),
         "error.not-found": _("There is no doctor with this code. Please compare it once more."),
         "error.doctor-code-mismatch": _(
             "Stop: the key that came with this code is not the doctor's. Nothing was allowed."

@@ -4,6 +4,7 @@ import { byId, dayText, fromTemplate, number, part, shortDayText, t, tn } from "
 
 const SVG = "http://www.w3.org/2000/svg";
 const CHART = { height: 168, left: 30, right: 8, top: 12, bottom: 24 };
+const LABEL_WIDTH = 56;
 const MOST_DAYS = 31;
 
 let draw = () => {};
@@ -23,6 +24,7 @@ export function showCounts(cells) {
   byId("days").replaceChildren(...cells.toReversed().map(row));
   draw = () => {
     const box = byId("chart");
+    if (box.clientWidth === 0) return; // not shown
     box.replaceChildren(chart(cells.filter((cell) => cell.days.length === 1), box.clientWidth));
   };
   draw();
@@ -56,7 +58,7 @@ function chart(cells, width) {
   }
   const step = (width - CHART.left - CHART.right) / Math.max(shown.length, 7);
   const bar = Math.min(14, step / 4);
-  const every = Math.ceil((shown.length * 56) / width);
+  const every = Math.ceil(LABEL_WIDTH / step);
   shown.forEach((cell, i) => {
     const middle = CHART.left + (i + 0.5) * step;
     ["recordings", "sound", "rate"].forEach((name, k) => {
