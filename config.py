@@ -211,14 +211,13 @@ def celery_settings(broker_url: str) -> dict[str, object]:
     }
     if broker_url.startswith("filesystem://"):
         folder = Path(broker_url.removeprefix("filesystem://"))
-        for part in ("queue", "control"):
-            (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "queue").mkdir(parents=True, exist_ok=True, mode=0o700)
         settings |= {
             "broker_url": "filesystem://",
+            "broker_transport": "folder_broker:Transport",
             "broker_transport_options": {
                 "data_folder_in": str(folder / "queue"),
                 "data_folder_out": str(folder / "queue"),
-                "control_folder": str(folder / "control"),
                 "polling_interval": 0.05,
             },
         }
