@@ -284,7 +284,8 @@ class CleanHome:
             + "\n"
         )
         (logs / "keyholder.log").write_text(
-            f"[2026-03-14 01:02:03 +0000] [1] [INFO] Listening at: http://127.0.0.1:{SOUND} ({SOUND})\n"
+            f"[2026-03-14 01:02:03 +0000] [1] [INFO] Listening at: http://127.0.0.1:{SOUND}"
+            f" ({SOUND})\n"
         )
         (logs / "inference.log").write_text(
             f"[2026-03-14 01:02:03,{RATE}: INFO/ForkPoolWorker-1] Task hushbeat.inference.judge"
