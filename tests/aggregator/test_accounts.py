@@ -146,6 +146,7 @@ def test_an_unknown_login_takes_a_hash_as_well(
     for login in (cast.patient.login, "nobody-12345"):
         cast.stranger.post("/api/tokens", {"login": login, "password": "wrong" * 4})
     assert len(verified) == 2
+    assert all(stored.startswith("$argon2id$") for stored in verified)
 
 
 def test_an_old_hash_is_renewed_at_login(app: Flask, cast: Cast) -> None:

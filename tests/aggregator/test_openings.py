@@ -194,6 +194,26 @@ def test_patient_and_doctor_open_the_same_counts_with_both_roles(
     assert [(counts.sound, counts.rate) for counts in opened] == [(5, 2), (0, 2)]
 
 
+def test_a_tally_under_another_key_is_not_touched(
+    app: Flask, cast: Cast, ask: Callable[..., TestResponse]
+) -> None:
+    with app.app_context():
+        db.session.add(
+            Tally(
+                pseudonym=cast.patient.collector,
+                day=DAYS[0],
+                key_id="0" * 64,
+                recordings=3,
+                ciphertext=b"under a retired key",
+            )
+        )
+        db.session.commit()
+    half = ask(cast.patient, (cast.patient.collector, DAYS[:1])).get_json()
+    stated = Statement.claimed(half["statement"])
+    assert isinstance(stated, TallyStatement)
+    assert stated.cells[0].days == ((DAYS[0], 0),)
+
+
 def test_nobody_opens_without_being_entitled(
     cast: Cast, ask: Callable[..., TestResponse], tally: Callable[..., None]
 ) -> None:
