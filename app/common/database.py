@@ -95,6 +95,8 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         # FULL, not NORMAL: what was committed before an answer is there after a power cut too.
         cursor.execute("PRAGMA synchronous = FULL")
+        # Ciphertexts of results that were counted must not stay in pages that SQLite freed.
+        cursor.execute("PRAGMA secure_delete = ON")
         cursor.close()
 
     @event.listens_for(engine, "before_cursor_execute")

@@ -149,9 +149,14 @@ def test_sqlite_keeps_what_was_committed_and_checks_foreign_keys(app: Flask) -> 
     with app.app_context():
         pragma = {
             name: db.session.execute(text(f"PRAGMA {name}")).scalar_one()
-            for name in ("journal_mode", "foreign_keys", "synchronous")
+            for name in ("journal_mode", "foreign_keys", "synchronous", "secure_delete")
         }
-    assert pragma == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2}
+    assert pragma == {
+        "journal_mode": "wal",
+        "foreign_keys": 1,
+        "synchronous": 2,
+        "secure_delete": 1,
+    }
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
