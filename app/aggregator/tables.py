@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -65,7 +65,7 @@ class Account(UserMixin, Base):  # type: ignore[misc]
     doctor_code: Mapped[str | None] = mapped_column(String(19), unique=True)
     # Renewed at every login and password change: a stolen older session cookie stops working.
     session_id: Mapped[str] = mapped_column(String(32), unique=True)
-    created_at: Mapped[int]
+    created_at: Mapped[int] = mapped_column(BigInteger)
 
     def get_id(self) -> str:
         """What Flask-Login keeps in the session cookie."""
@@ -79,7 +79,7 @@ class ApiToken(Base):
 
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
-    expires_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(BigInteger)
     account: Mapped[Account] = relationship()
 
 
@@ -96,14 +96,14 @@ class Recording(Base):
     state: Mapped[RecordingState] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(String(32))
     sealed_sha256: Mapped[str] = mapped_column(String(64))
-    sealed_bytes: Mapped[int]
-    uploaded_at: Mapped[int]
-    finished_at: Mapped[int | None]
+    sealed_bytes: Mapped[int] = mapped_column(BigInteger)
+    uploaded_at: Mapped[int] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
     # When a message about this row was last sent to the workers; the sweeper sends it again later.
-    announced_at: Mapped[int] = mapped_column(default=0)
+    announced_at: Mapped[int] = mapped_column(BigInteger, default=0)
     # Inference lease: who works on it, until when, and how often somebody began.
     lease: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[int] = mapped_column(BigInteger, default=0)
     attempts: Mapped[int] = mapped_column(default=0)
     # The report; the ciphertexts go to NULL once counted, the hash stays to know a replay.
     report_sha256: Mapped[str | None] = mapped_column(String(64))
@@ -145,7 +145,7 @@ class Tally(Base):
     ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
     # Only one aggregation worker advances a tally at a time; exactness does not depend on it.
     lease: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Consent(Base):
@@ -158,8 +158,8 @@ class Consent(Base):
     doctor_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     grant: Mapped[str] = mapped_column(String(2048))
     revocation: Mapped[str | None] = mapped_column(String(2048))
-    granted_at: Mapped[int]
-    revoked_at: Mapped[int | None]
+    granted_at: Mapped[int] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
     patient: Mapped[Account] = relationship(foreign_keys=[patient_id])
     doctor: Mapped[Account] = relationship(foreign_keys=[doctor_id])
 
@@ -188,7 +188,7 @@ class Range(Base):
     lo: Mapped[bytes] = mapped_column(LargeBinary)
     hi: Mapped[bytes] = mapped_column(LargeBinary)
     proposal: Mapped[str] = mapped_column(String(8192))
-    created_at: Mapped[int]
+    created_at: Mapped[int] = mapped_column(BigInteger)
     # Enc([hi >= lo] + mask), opened by the doctor only, and the sealed seed while it is made.
     check: Mapped[bytes | None] = mapped_column("check_ciphertext", LargeBinary)
     sealed_seed: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -203,4 +203,4 @@ class WorkerSighting(Base):
     name: Mapped[str] = mapped_column(String(120), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
     ready: Mapped[bool]
-    seen_at: Mapped[int]
+    seen_at: Mapped[int] = mapped_column(BigInteger)
