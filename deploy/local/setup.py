@@ -35,6 +35,8 @@ def set_up(
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
+            # Ctrl-C must not leave a half-made key behind; the caller stops after this step.
+            start_new_session=True,
         )
         if done.returncode:
             raise SetupFailed(f"{module} failed ({done.returncode}):\n{done.stdout[-3000:]}")
