@@ -87,13 +87,39 @@ def _speech(rng: np.random.Generator) -> Signal:
     return sound + rng.uniform(0, 0.05) * rng.standard_normal(sound.size)
 
 
-def _modulated(rng: np.random.Generator) -> Signal:
-    """Band noise that comes and goes regularly, as a fan, a saw or a crude test of speech does."""
+def _carrier(rng: np.random.Generator) -> Signal:
+    """Noise or harmonic tones that, unlike a heart, do not keep to the lowest frequencies."""
+    if rng.random() < 0.5:
+        low = rng.choice([0.0, rng.uniform(40, 400)])
+        return _coloured(rng, rng.uniform(-0.3, 1.5), low, low + rng.uniform(300, 1_500))
     time = np.arange(RATE * SECONDS) / RATE
-    low = rng.uniform(40, 400)
-    band = _coloured(rng, rng.uniform(0, 1.5), low, low + rng.uniform(200, 800))
-    swing = 1 + rng.uniform(0.5, 1) * np.sin(2 * np.pi * rng.uniform(0.5, 8) * time)
-    return band * np.maximum(swing, 0) ** rng.uniform(0.7, 3)
+    sound = 10 ** rng.uniform(-4, -1) * rng.standard_normal(time.size)
+    fall = rng.uniform(0, 1.5)
+    for tone in rng.uniform(90, 400, int(rng.integers(1, 4))):
+        for harmonic in range(1, int(rng.integers(2, 9))):
+            if tone * harmonic < 950:
+                phase = 2 * np.pi * (tone * harmonic * time + rng.random())
+                sound += harmonic**-fall * np.sin(phase)
+    return np.asarray(sound)
+
+
+def _modulated(rng: np.random.Generator) -> Signal:
+    """What comes and goes regularly: a fan, an alarm, a saw, a crude test of speech."""
+    time = np.arange(RATE * SECONDS) / RATE
+    drift = 1 + rng.uniform(0, 0.1) * np.log(_smooth(rng, 0.5))
+    turn = np.cumsum(rng.uniform(0.5, 8) * drift) / RATE + rng.random()
+    kind = rng.integers(4)
+    if kind == 0:
+        swing = 1 + rng.uniform(0.5, 1) * np.sin(2 * np.pi * turn)
+    elif kind == 1:
+        swing = np.maximum(np.sin(2 * np.pi * turn), 0) ** rng.uniform(0.5, 3)
+    elif kind == 2:
+        swing = (turn % 1 < rng.uniform(0.2, 0.8)).astype(np.float64)
+    else:
+        swing = np.exp(-(turn % 1) * rng.uniform(1, 10))
+    hiss = rng.choice([0.0, 10 ** rng.uniform(-4, -1)]) * rng.standard_normal(time.size)
+    carried = _carrier(rng)
+    return np.asarray(carried / carried.std() * swing + hiss)
 
 
 def _music(rng: np.random.Generator) -> Signal:
@@ -116,7 +142,7 @@ def _music(rng: np.random.Generator) -> Signal:
 def _knocks(rng: np.random.Generator) -> Signal:
     """Irregular knocks and rubbing over room noise."""
     hiss = _coloured(rng, rng.uniform(0, 2), 10, 1_000)
-    sound = rng.uniform(0.01, 0.2) * hiss / hiss.std()
+    sound: Signal = rng.uniform(0.01, 0.2) * hiss / hiss.std()
     for _ in range(int(rng.integers(3, 25))):
         n = int(rng.uniform(0.01, 0.4) * RATE)
         start = int(rng.integers(0, sound.size - n))
@@ -141,8 +167,8 @@ def _square(rng: np.random.Generator) -> Signal:
 
 
 KINDS: tuple[Callable[[np.random.Generator], Signal], ...] = (
-    _steady, _steady, _noise, _hum, _hum, _speech, _speech, _modulated, _music, _knocks, _sweep,
-    _square,
+    _steady, _steady, _noise, _hum, _hum, _speech, _speech, _music, _knocks, _sweep, _square,
+    _modulated, _modulated, _modulated, _modulated,
 )  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def gate_tables(evidence: Evidence) -> Tables:
         reason: with_interval(mean, nothing[~artifact], np.array(
             [float(r == reason) for r in reasons])[~artifact],
             [r.subject for r in evidence.recordings if r.label != "artifact"])
-        for reason in ("too_short", "silent", "clipped")
+        for reason in ("too_short", "silent", "clipped", "noise")
     }  # fmt: skip
     return {
         "Real hearts of at least 3 s called unreadable, share": lasting,
@@ -235,7 +235,7 @@ def heart_rate_tables(evidence: Evidence) -> Tables:
         "circor": dataset == "circor",
         "CC2014": subset == "CC2014",
         "CC2015": subset == "CC2015",
-        "folds 2 to 4, where nothing was chosen": fold >= 2,
+        "folds 2 to 4": fold >= 2,
         "slower than 120 bpm": annotated < 120,
         "120 bpm and faster": annotated >= 120,
     }

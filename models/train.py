@@ -2,6 +2,7 @@
 
 ``python -m models.train --root ../shared/data`` first cross-validates (``models.crossval``):
 weights of the sound score, operating point and gate threshold come from out-of-fold logits.
+Finished runs are kept in ``models/runs``; delete that folder to train everything again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from models.calibration import fit_scale, least_heart
 from models.crossval import CLASSIFIERS, RUNS, fit, out_of_fold
 from models.data import SAMPLE_RATE, Recording, read_labels
 from models.export import export, write_pins
-from models.networks import HOP, N_FFT
+from models.networks import HOP, N_FFT, NETWORKS
 from models.registry import PINS
 from models.training import Features, read_features
 
@@ -38,6 +40,16 @@ def long_enough(features: Features) -> npt.NDArray[np.bool_]:
     return np.array([f.shape[1] >= frames for f in features])
 
 
+def final(name: str, features: Features, recordings: list[Recording], seed: int) -> nn.Module:
+    """The network trained on all recordings; its weights are kept beside the other runs."""
+    kept = RUNS / f"final-{name}-{seed}.pt"
+    if not kept.exists():
+        torch.save(fit(name, features, recordings, seed, kept.stem).state_dict(), kept)
+    network = NETWORKS[name]()
+    network.load_state_dict(torch.load(kept))
+    return network.eval()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder with labels.csv")
@@ -53,7 +65,7 @@ def main() -> int:
     threshold = least_heart(heart, [r for r, ok in zip(recordings, lasting, strict=True) if ok])
     files = {}
     for name in (*CLASSIFIERS, "gate"):
-        network = fit(name, features, recordings, arguments.seed, f"final {name}")
+        network = final(name, features, recordings, arguments.seed)
         files[name] = PINS.parent / "onnx" / f"{name}.onnx"
         export(name, network, files[name])
     calibration = {

@@ -34,7 +34,7 @@ class Plan:
 
 
 PLANS = {"cnn": Plan(800), "cnn_lstm": Plan(800), "gate": Plan(1_200)}
-NEGATIVES = 2_400
+NEGATIVES = 3_000
 
 
 def log_mels(waveforms: Sequence[npt.NDArray[np.float32]]) -> Features:
