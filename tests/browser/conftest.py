@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.local.system import LocalSystem
 from tests.browser.browsers import Complaints, launch, private_window
@@ -18,6 +18,7 @@ from tests.support.launch import LAUNCHER
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=20_000)  # an answer may take a while where many tests run at once
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser
