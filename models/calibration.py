@@ -79,7 +79,7 @@ def cross_fitted(logits: Numbers, recordings: Sequence[Recording]) -> tuple[Numb
     return z, np.array(biases)
 
 
-def least_heart(logits: Numbers, recordings: Sequence[Recording], refused: float = 0.01) -> float:
+def least_heart(logits: Numbers, recordings: Sequence[Recording], refused: float = 0.0125) -> float:
     """The gate's threshold: the logit (n,) that a share ``refused`` of real hearts lies below.
 
     Recordings under 3 s, which a rule refuses before the gate sees them, are the caller's to leave

@@ -38,9 +38,9 @@ def test_refuses_less_than_three_seconds() -> None:
 def test_most_annotated_rates_are_found_within_five_bpm() -> None:
     gaps = [
         abs(heart_rate_bpm(read_audio(data).samples) - recording.heart_rate_bpm)
-        for recording, data in sample(4, dataset="circor")
+        for recording, data in sample(6, dataset="circor")
         if recording.heart_rate_bpm is not None
     ]
-    assert len(gaps) > 200
+    assert len(gaps) > 150
     assert np.mean(np.array(gaps) <= 5) >= 0.88
     assert np.median(gaps) <= 1.5

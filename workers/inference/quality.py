@@ -28,7 +28,7 @@ QUIET = 2e-4
 _QUIET_SHARE = 0.5
 _FRAME = SAMPLE_RATE // 8
 CLIPPED_SHARE = 0.06
-"""Of real recordings one in a thousand touches its own ceiling as often."""
+"""Of real recordings one in two thousand touches its own ceiling as often."""
 STEADY_DB = 1.8
 """Spread of the loudness of sixteenths of a second. White noise has 0.5 dB and hum 0.1; real hearts
 have 2.2 and more, but for eleven recordings of training-e that sound like noise throughout."""
