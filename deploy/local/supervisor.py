@@ -196,9 +196,12 @@ class Supervisor:
     def send(self, name: str, number: int) -> None:
         """Send a signal to the leading process of a child."""
         with self._lock:
-            process = self.children[name].process
-            if process:
-                process.send_signal(number)
+            child = self.children[name]
+            if child.process:
+                child.process.send_signal(number)
+                if number == signal.SIGKILL:
+                    # So that `wait_ready` waits for the next one.
+                    child.ready = False
 
     def halt(self, name: str) -> None:
         """End one child (SIGTERM, then SIGKILL) and leave it down until `resume`."""
