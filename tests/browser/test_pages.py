@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,7 +82,6 @@ def test_a_form_without_its_token_changes_nothing(cast: Cast) -> None:
 def test_wrong_names_and_wrong_passwords_look_the_same(cast: Cast, window: Window) -> None:
     page = window()
     answers = set()
-    page.on("console", lambda _: None)
     for login in (cast.patient.login_name, "nobody-00000"):
         page.goto(f"{cast.base}/login")
         token = page.locator("form [name=csrf_token]").input_value()
@@ -90,7 +90,7 @@ def test_wrong_names_and_wrong_passwords_look_the_same(cast: Cast, window: Windo
             form={"csrf_token": token, "login": login, "password": "not the password"},
         )
         assert answer.status == 401
-        answers.add(answer.text().replace(login, "").replace(token, ""))
+        answers.add(re.sub('value="[^"]*"', "", answer.text()))
     assert len(answers) == 1
 
 
