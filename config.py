@@ -128,7 +128,9 @@ class KeyholderConfig:
         home = env.home()
         return cls(
             home=home,
-            database_url=env.text("DATABASE_URL", _sqlite(home / "keyholder" / "keyholder.sqlite3")),
+            database_url=env.text(
+                "DATABASE_URL", _sqlite(home / "keyholder" / "keyholder.sqlite3")
+            ),
             public_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
             aggregator_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
             openings_per_hour=env.number("OPENINGS_PER_HOUR", 600, 1, 1_000_000),
@@ -195,7 +197,7 @@ def celery_settings(broker_url: str) -> dict[str, object]:
     """Settings that every sender and worker shares. Messages carry ids only and are hints.
 
     kombu's filesystem transport polls; at its default of one second it would take one message a
-    second. A lost message costs nothing but time: the row is the truth and the sweeper queues again.
+    second. A lost message costs nothing but time: the row is the truth, the sweeper queues again.
     """
     settings: dict[str, object] = {
         "task_serializer": "json",
@@ -214,7 +216,7 @@ def celery_settings(broker_url: str) -> dict[str, object]:
         (folder / "queue").mkdir(parents=True, exist_ok=True, mode=0o700)
         settings |= {
             "broker_url": "filesystem://",
-            "broker_transport": "folder_broker:Transport",
+            "broker_transport": "workers.folder_broker:Transport",
             "broker_transport_options": {
                 "data_folder_in": str(folder / "queue"),
                 "data_folder_out": str(folder / "queue"),

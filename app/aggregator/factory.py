@@ -28,9 +28,10 @@ from app.aggregator.tables import db
 from app.aggregator.tallies.api import tallies
 from app.common.database import configure_database
 from app.common.health import register_health
-from app.common.logs import configure_logging, log_requests
+from app.common.logs import configure_logging
 from app.common.migrate import check_at_head
 from app.common.problems import register_problem_handlers
+from app.common.request_log import log_requests
 from app.common.security_headers import page_policy, register_security_headers
 from config import AggregatorConfig
 

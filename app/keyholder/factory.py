@@ -10,9 +10,10 @@ from flask.typing import ResponseReturnValue
 
 from app.common.database import configure_database
 from app.common.health import register_health
-from app.common.logs import configure_logging, log_requests
+from app.common.logs import configure_logging
 from app.common.migrate import check_at_head
 from app.common.problems import register_problem_handlers
+from app.common.request_log import log_requests
 from app.common.security_headers import API_POLICY, register_security_headers
 from app.keyholder import comparisons, enrolment, grants, openings
 from app.keyholder.context import Keyholder, keyholder

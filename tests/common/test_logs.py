@@ -6,8 +6,9 @@ import logging
 import pytest
 from flask import Flask
 
-from app.common.logs import JsonFormatter, configure_logging, log_requests
+from app.common.logs import JsonFormatter, configure_logging
 from app.common.problems import register_problem_handlers
+from app.common.request_log import log_requests
 
 
 def test_a_request_is_one_line_without_path_query_or_body(

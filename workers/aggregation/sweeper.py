@@ -24,9 +24,9 @@ from app.aggregator.recordings.lifecycle import requeue_expired, waiting_for_com
 from app.aggregator.services import services
 from app.aggregator.tables import ApiToken, Range, RangeState, WorkerSighting, db
 from app.common.database import in_transaction
+from app.common.logs import configure_logging
 from config import celery_settings
 from workers.aggregation.background import start_background_app
-from workers.logs import configure_logging
 from workers.readiness import notify_ready
 
 TIDY_SECONDS = 60.0

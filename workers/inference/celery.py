@@ -6,8 +6,8 @@ from typing import Any
 
 from celery import Celery, signals
 
+from app.common.logs import configure_logging
 from config import InferenceConfig, celery_settings
-from workers.logs import configure_logging
 
 LOAD_SECONDS = 120
 """Celery kills a pool process that is not up after 4 s by default; models take longer at times."""
