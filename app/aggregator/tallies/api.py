@@ -29,6 +29,7 @@ def listed() -> dict[str, Any]:
             Tally.pseudonym == pseudonym,
             Tally.day >= check_day(request.args.get("first")),
             Tally.day <= check_day(request.args.get("last")),
+            Tally.recordings > 0,
         )
         .group_by(Tally.day)
         .order_by(Tally.day)
