@@ -36,9 +36,12 @@ test: check ## Everything that must pass: unit, property, protocol, processes, d
 test-all: check ## The same with the long seeds and the exhaustive comparisons
 	@$(BIN)/python -m pytest
 
-train: ## Train, evaluate and export the models again: make train [DATA=folder]
+.venv-training/.training: models/requirements.txt models/torch.txt
 	@deploy/prepare training
+
+train: .venv-training/.training ## Train, evaluate and export the models again: make train [DATA=folder]
 	@.venv-training/bin/python -m models.train --root "$(or $(DATA),../shared/data)"
+	@.venv-training/bin/python -m models.report --root "$(or $(DATA),../shared/data)"
 
 translations: $(VENV)/.runtime ## Extract the messages, update the catalogues and compile them
 	@$(BIN)/pybabel -q extract -F babel.cfg -o app/translations/messages.pot .
@@ -47,7 +50,7 @@ translations: $(VENV)/.runtime ## Extract the messages, update the catalogues an
 
 lock: setup ## Compile requirements*.in into requirements*.txt with hashes
 	@$(BIN)/python -m pip install -q pip-tools
-	@cd $(CURDIR) && for f in requirements requirements-dev; do \
+	@cd $(CURDIR) && for f in requirements requirements-dev models/requirements; do \
 		CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile -q --generate-hashes --allow-unsafe --strip-extras \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -o $$f.txt $$f.in; done
 
