@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-all check lock train translations clean
+.PHONY: help setup run demo test test-all check bench lock train translations clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,10 @@ test-all: check ## The same with the long seeds and the exhaustive comparisons
 
 .venv-training/.training: models/requirements.txt models/torch.txt
 	@deploy/prepare training
+
+bench: setup ## Measure the comparison and the whole pipeline; tables and JSON in docs/benchmarks/
+	@$(BIN)/python -m benchmarks.comparison
+	@$(BIN)/python -m benchmarks.pipeline
 
 train: .venv-training/.training ## Train, evaluate and export the models again: make train [DATA=folder]
 	@.venv-training/bin/python -m models.train --root "$(or $(DATA),../shared/data)"
