@@ -24,6 +24,7 @@ from app.aggregator.recordings.lifecycle import requeue_expired, waiting_for_com
 from app.aggregator.services import services
 from app.aggregator.tables import ApiToken, Range, RangeState, WorkerSighting, db
 from app.common.database import in_transaction
+from app.common.import_guard import NOT_FOR_THE_AGGREGATOR, forbid
 from app.common.logs import configure_logging
 from config import celery_settings
 from workers.aggregation.background import start_background_app
@@ -125,6 +126,7 @@ def _now() -> int:
 
 def main() -> None:
     configure_logging("sweeper")
+    forbid("sweeper", NOT_FOR_THE_AGGREGATOR)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -9,6 +9,7 @@ from flask import Flask
 from app.aggregator.keyholder_client import KeyholderRefused, KeyholderUnavailable
 from app.aggregator.queueing import CHECK_RANGE, COUNT
 from app.aggregator.services import services
+from app.common.import_guard import NOT_FOR_THE_AGGREGATOR, forbid
 from workers.aggregation import counting, ranges
 from workers.aggregation.background import start_background_app
 from workers.aggregation.celery import app
@@ -63,6 +64,7 @@ def _application() -> Flask:
 
 def _load() -> None:
     global _flask
+    forbid("aggregation worker", NOT_FOR_THE_AGGREGATOR)
     _flask = start_background_app("aggregation")
 
 
