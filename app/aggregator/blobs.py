@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -120,11 +120,14 @@ class FolderBlobStore:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
             raise _unavailable(error) from error
-        with os.fdopen(descriptor, "wb") as file:
-            try:
-                yield _FolderWriter(file, path, self._kept)
-            finally:
-                path.unlink(missing_ok=True)
+        file = os.fdopen(descriptor, "wb")
+        try:
+            yield _FolderWriter(file, path, self._kept)
+        finally:
+            path.unlink(missing_ok=True)
+            # What was kept was flushed; what was not need not fit on a full disk any more.
+            with suppress(OSError):
+                file.close()
 
     def open(self, name: BlobName) -> BinaryIO:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -102,3 +104,29 @@ def test_the_store_of_a_url(tmp_path: Path) -> None:
     open_blob_store(f"file://{tmp_path / 'other'}").check()
     with pytest.raises(ConfigurationError):
         open_blob_store("ftp://somewhere")
+
+
+class FullDisk(io.RawIOBase):
+    """Takes nothing, as a file on a disk without space."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, _data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("size", [100, 1_000_000], ids=["at the final flush", "at a write"])
+def test_a_full_disk_is_told_whenever_it_shows(
+    store: FolderBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    def full(descriptor: int, _mode: str) -> io.BufferedWriter:
+        os.close(descriptor)
+        return io.BufferedWriter(FullDisk())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", full)
+        with pytest.raises(BlobStoreUnavailable):
+            keep(store, b"s" * size)
+    assert files(tmp_path) == []
+    keep(store, b"sealed")
