@@ -45,7 +45,8 @@ class Asked:
     first_digest: str
     """The hash of the item as it stands, or stood, in the first round."""
     gives_up: bool = False
-    """A cannot compare the position and asks for its mask alone: the first round may be missing."""
+    """A cannot compare the position and asks for its mask alone: the first round may be missing,
+    or have been about what A cannot reproduce any more."""
 
     @property
     def name(self) -> str:
@@ -132,10 +133,12 @@ def _refuse_round(asked: Asked) -> Problem | None:
         if db.session.get(ComparisonAnswer, (asked.name, 2)) is not None:
             return AlreadyServed("It was given up.")
         return None
+    if asked.gives_up:
+        return None
     first = db.session.get(ComparisonAnswer, (asked.name, 1))
-    if first is None and not asked.gives_up:
+    if first is None:
         return OutOfOrder("Its first round is still to be asked for.")
-    if first is not None and first.request_sha256 != asked.first_digest:
+    if first.request_sha256 != asked.first_digest:
         return AlreadyServed("Its first round had other content.")
     return None
 

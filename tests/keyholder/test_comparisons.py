@@ -189,11 +189,12 @@ def test_answers_of_range_checks_go_when_they_are_old(world: World, patient: str
 def test_a_position_that_a_gives_up_is_served_void(world: World, patient: str) -> None:
     side = world.recording(0, 720)
     public, private = world.keys.paillier.public, world.keys.paillier
-    # Before any comparing, and after a first round.
-    for number in (1, 2):
+    # Before any comparing, after a first round, and after one that A cannot reproduce any more.
+    for number in (1, 2, 3):
         position = at(patient, number)
-        if number == 2:
-            assert world.first(FirstItem(position, *side.first())).status_code == 200
+        if number > 1:
+            asked = side if number == 2 else world.recording(1, 720)
+            assert world.first(FirstItem(position, *asked.first())).status_code == 200
         item = SecondItem(position, *side.first(), ())
         answer = world.second(item)
         assert world.second(item).data == answer.data
@@ -202,7 +203,7 @@ def test_a_position_that_a_gives_up_is_served_void(world: World, patient: str) -
         assert private.decrypt(public.parse(void.mask)) == world.keys.masks.step(public, position)
         other = FirstItem(position, *world.recording(0, 720).first())
         assert slug(world.first(other)) == "position-already-served"
-    assert world.first(FirstItem(at(patient, 3), *side.first())).status_code == 200
+    assert world.first(FirstItem(at(patient, 4), *side.first())).status_code == 200
 
 
 def test_a_range_that_was_given_up_is_not_begun_again(world: World, patient: str) -> None:

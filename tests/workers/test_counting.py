@@ -10,10 +10,12 @@ from sqlalchemy import select, update
 from app.aggregator import tables as a
 from app.aggregator.keyholder_client import KeyholderRefused, KeyholderUnavailable
 from app.keyholder import tables as b
+from crypto.at_rest import StorageKey
 from tests.workers.conftest import DAY, FAST, HEALTHY, MURMUR, MURMUR_AND_SLOW, World
 from workers.aggregation import counting
 from workers.aggregation.counting import KeyNotActive, count_waiting
 
+FIRST = "/v1/comparisons/first"
 SECOND = "/v1/comparisons/second"
 
 
@@ -273,3 +275,36 @@ def test_nothing_in_the_clear_is_kept(world: World) -> None:
     assert seed is not None
     assert len(seed) > 32 + 16
     assert a.db.session.get_one(a.Tally, (patient.collector, DAY, world.key.key_id)).lease is None
+
+
+@pytest.mark.parametrize("began", [False, True], ids=["not begun", "between the rounds"])
+@pytest.mark.parametrize("damage", ["storage key lost", "invalid", "another value"])
+def test_a_damaged_position_is_given_up_and_the_tally_goes_on(
+    world: World, damage: str, began: bool
+) -> None:
+    patient = world.patient()
+    damaged = world.reported(patient, MURMUR_AND_SLOW, at=1)
+    fine = world.reported(patient, MURMUR, at=2)
+    world.switch.off = {SECOND} if began else {FIRST, SECOND}
+    with pytest.raises(KeyholderUnavailable):
+        count_waiting(damaged, 60)
+    world.switch.off = set()
+    if damage == "storage key lost":
+        sealed = StorageKey(bytes(32)).seal(bytes(32), b"")
+        a.db.session.execute(update(a.Comparison).values(sealed_seed=sealed))
+    else:
+        width = world.key.ciphertext_bytes
+        sound = bytes(width) if damage == "invalid" else world.key.constant(1).to_bytes()
+        a.db.session.execute(
+            update(a.Recording).where(a.Recording.id == damaged).values(sound=sound)
+        )
+    a.db.session.commit()
+    assert count_waiting(damaged, 60) is None
+    assert world.row(fine).state == a.RecordingState.COUNTED
+    row = world.row(damaged)
+    if damage == "another value" and not began:
+        # Nobody can tell it from what was reported.
+        assert row.state == a.RecordingState.COUNTED
+        return
+    assert (row.state, row.reason) == (a.RecordingState.FAILED, "not_comparable")
+    assert world.opened(patient) == (2, 1, 0)

@@ -13,6 +13,7 @@ import time
 
 from sqlalchemy import select, update
 
+from app.aggregator.keyholder_client import KeyholderRefused
 from app.aggregator.recordings.lifecycle import mark_counted, mark_void
 from app.aggregator.services import services
 from app.aggregator.tables import Comparison, Tally, db
@@ -33,6 +34,8 @@ from workers.aggregation.tallies import (
     take,
     tally_of,
 )
+
+ALREADY_SERVED = "position-already-served"
 
 COMPARISONS = 3
 """Of one recording: sound >= threshold, rate >= lo, hi >= rate."""
@@ -89,18 +92,37 @@ def _next(tally: TallyName, token: str) -> AssignedPosition | None:
 
 
 def _count(tally: TallyName, key: PublicKey, position: AssignedPosition) -> None:
+    compared = _compared(tally, key, position)
+    in_transaction(db, lambda: _add(tally, key, position, compared))
+
+
+def _compared(tally: TallyName, key: PublicKey, position: AssignedPosition) -> Compared:
+    """What B made of the position, given up if it cannot be compared any more.
+
+    The number is taken and must be served, or nothing after it ever could be.
+    """
     at = RecordingPosition(tally.pseudonym, tally.day, position.number)
     keyholder = services().keyholder
+    inputs = _inputs_if_whole(key, position)
+    if inputs is None or position.seed is None:
+        _log.error("a recording cannot be compared: its report, range or seed is damaged")
+        return give_up(keyholder, key, at, COMPARISONS)
     try:
-        comparisons = _inputs(key, position).comparisons()
+        return compare(keyholder, key, at, inputs.comparisons(), position.seed)
+    except KeyholderRefused as refusal:
+        if refusal.slug != ALREADY_SERVED:
+            raise
+        # Damaged after the first round, so that what is derived now differs from what B was sent.
+        # If B finished the position, it refuses this too.
+        _log.error("a recording cannot be compared: it is not what the first round was about")
+        return give_up(keyholder, key, at, COMPARISONS)
+
+
+def _inputs_if_whole(key: PublicKey, position: AssignedPosition) -> FindingInputs | None:
+    try:
+        return _inputs(key, position)
     except CryptoError:
-        # A stored ciphertext was damaged. The number is taken and must be served, or nothing after
-        # it ever could be.
-        _log.error("a recording cannot be compared: its report or range is damaged")
-        compared = give_up(keyholder, key, at, COMPARISONS)
-    else:
-        compared = compare(keyholder, key, at, comparisons, position.seed)
-    in_transaction(db, lambda: _add(tally, key, position, compared))
+        return None
 
 
 def _inputs(key: PublicKey, position: AssignedPosition) -> FindingInputs:

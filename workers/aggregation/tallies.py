@@ -25,6 +25,7 @@ from app.aggregator.tables import (
 from app.common.database import in_transaction
 from crypto.at_rest import StorageKey
 from crypto.encoding import new_id
+from crypto.errors import SealBroken
 from crypto.paillier import PublicKey
 
 
@@ -69,7 +70,8 @@ class RangeBytes:
 class AssignedPosition:
     """The recording that is a tally's next, and all that its comparison depends on.
 
-    `range` is None where the defaults of `age_band` hold.
+    `range` is None where the defaults of `age_band` hold, `seed` where it cannot be unsealed any
+    more: then the position can only be given up.
     """
 
     recording: str
@@ -78,7 +80,7 @@ class AssignedPosition:
     rate: bytes
     range: RangeBytes | None
     age_band: str
-    seed: bytes
+    seed: bytes | None
 
     def __repr__(self) -> str:
         return "AssignedPosition"
@@ -211,8 +213,16 @@ def _read(comparison: Comparison, storage_key: StorageKey) -> AssignedPosition:
         rate=recording.rate or b"",
         range=RangeBytes(chosen.threshold, chosen.lo, chosen.hi) if chosen else None,
         age_band=comparison.age_band,
-        seed=storage_key.unseal(comparison.sealed_seed or b"", _seed_context(recording.id)),
+        seed=_seed(comparison, storage_key),
     )
+
+
+def _seed(comparison: Comparison, storage_key: StorageKey) -> bytes | None:
+    context = _seed_context(comparison.recording_id)
+    try:
+        return storage_key.unseal(comparison.sealed_seed or b"", context)
+    except SealBroken:
+        return None
 
 
 def _seed_context(recording_id: str) -> bytes:
