@@ -26,6 +26,7 @@ from app.aggregator.secrets import AggregatorSecrets
 from app.aggregator.services import EXTENSION, Services, services
 from app.aggregator.tables import db
 from app.aggregator.tallies.api import tallies
+from app.common.body_deadline import BodyDeadline
 from app.common.database import configure_database
 from app.common.health import register_health
 from app.common.logs import configure_logging
@@ -77,6 +78,7 @@ def create_app(
             "blobs": lambda: services().blobs.check(),
         },
     )
+    app.wsgi_app = BodyDeadline(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from flask import Blueprint, Flask, jsonify
 from flask.typing import ResponseReturnValue
 
+from app.common.body_deadline import BodyDeadline
 from app.common.database import configure_database
 from app.common.health import register_health
 from app.common.logs import configure_logging
@@ -69,6 +70,7 @@ def create_app(config: KeyholderConfig | None = None) -> Flask:
             "public_keys": issuer.token,
         },
     )
+    app.wsgi_app = BodyDeadline(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
+from app.common.body_deadline import BodyDeadline
 from tests.keyholder.world import World, slug
 
 FOR_COLLECTORS = ["/v1/enrolments", "/v1/grants", "/v1/revocations", "/v1/openings"]
@@ -57,6 +58,10 @@ def test_no_page_may_call_what_is_for_the_aggregator(world: World) -> None:
         for method in ("OPTIONS", "POST", "GET"):
             answer = world.client.open(path, method=method, headers={"Origin": PAGE})
             assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+
+
+def test_slow_bodies_end_in_this_role_too(world: World) -> None:
+    assert isinstance(world.app.wsgi_app, BodyDeadline)
 
 
 def test_every_answer_carries_the_headers(world: World) -> None:
