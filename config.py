@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+LEAST_LEASE_SECONDS = 60
+"""A lease must outlast its worker, which is killed after 50 s (workers/inference/tasks.py): one
+that ran out under it would give the recording to a second worker and count two attempts."""
+
 
 class ConfigurationError(Exception):
     """A setting is missing or cannot be used; the message names it and says what it takes."""
@@ -66,6 +70,8 @@ class AggregatorConfig:
     public_url: str
     keyholder_url: str
     max_upload_bytes: int
+    max_waiting_recordings: int
+    max_waiting_bytes: int
     lease_seconds: int
     max_attempts: int
     sweep_seconds: int
@@ -88,7 +94,11 @@ class AggregatorConfig:
             public_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
             keyholder_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
             max_upload_bytes=env.number("MAX_UPLOAD_BYTES", 20_000_000, 1_000, 1_000_000_000),
-            lease_seconds=env.number("LEASE_SECONDS", 60, 1, 3600),
+            max_waiting_recordings=env.number("MAX_WAITING_RECORDINGS", 200, 1, 1_000_000),
+            max_waiting_bytes=env.number(
+                "MAX_WAITING_BYTES", 500_000_000, 1_000, 1_000_000_000_000
+            ),
+            lease_seconds=env.number("LEASE_SECONDS", 60, LEAST_LEASE_SECONDS, 3600),
             max_attempts=env.number("MAX_ATTEMPTS", 3, 1, 20),
             sweep_seconds=env.number("SWEEP_SECONDS", 5, 1, 600),
             session_minutes=env.number("SESSION_MINUTES", 60, 5, 1440),

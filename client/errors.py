@@ -53,12 +53,16 @@ class Unreachable(ClientError):
 
 
 class Refused(ClientError):
-    """A server refused. `slug` is the stable name of the problem, `status` the HTTP status."""
+    """A server refused. `slug` is the stable name of the problem, `status` the HTTP status.
 
-    def __init__(self, status: int, slug: str, message: str) -> None:
+    `retry_after` is how many seconds the server asked to wait before another try, 0 if it did not.
+    """
+
+    def __init__(self, status: int, slug: str, message: str, retry_after: int = 0) -> None:
         super().__init__(message)
         self.status = status
         self.slug = slug
+        self.retry_after = retry_after
 
 
 class NotLoggedIn(Refused):
@@ -86,13 +90,14 @@ class TooManyRequests(Refused):
 
 
 class Unavailable(Refused):
-    """502, 503, 504: the server, or one behind it, is down for now."""
+    """408, 502, 503, 504: the line was too slow, or a server is down for now."""
 
 
 _BY_STATUS: Mapping[int, type[Refused]] = {
     401: NotLoggedIn,
     403: NotAllowed,
     404: NotFound,
+    408: Unavailable,
     409: Conflict,
     413: TooLarge,
     429: TooManyRequests,
@@ -105,11 +110,11 @@ TRANSIENT = (Unreachable, TooManyRequests, Unavailable)
 """Worth another try with the same bytes."""
 
 
-def refusal(server: str, status: int, problem: Mapping[str, Any]) -> Refused:
+def refusal(server: str, status: int, problem: Mapping[str, Any], retry_after: int = 0) -> Refused:
     """The typed error of an RFC 9457 answer; `problem` is empty if the body was something else."""
     kind = problem.get("type")
     slug = kind.removeprefix(PROBLEM_PREFIX) if isinstance(kind, str) else "unknown"
     parts = [problem.get("title"), problem.get("detail")]
     said = ": ".join(part.rstrip(".") for part in parts if isinstance(part, str) and part)
     message = f"The {server} refused ({status}). {said or 'It gave no reason'}."
-    return _BY_STATUS.get(status, Refused)(status, slug, message)
+    return _BY_STATUS.get(status, Refused)(status, slug, message, retry_after)

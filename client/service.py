@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx
 
-from client.errors import TRANSIENT, BadAnswer, ClientError, Unreachable, refusal
+from client.errors import (
+    TRANSIENT,
+    BadAnswer,
+    ClientError,
+    TooManyRequests,
+    Unreachable,
+    refusal,
+)
 
 T = TypeVar("T")
 
 _MAX_ANSWER_BYTES = 8_000_000
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_ASKED_SECONDS = 3600.0
+_SECONDS = re.compile(r"[0-9]{1,4}")
 
 
 class Service:
@@ -75,7 +85,9 @@ class Service:
     def _read(self, response: httpx.Response) -> dict[str, Any]:
         answer = _json_object(response)
         if not response.is_success:
-            raise refusal(self._name, response.status_code, answer or {})
+            wait = response.headers.get("Retry-After", "")
+            seconds = int(wait) if _SECONDS.fullmatch(wait) else 0
+            raise refusal(self._name, response.status_code, answer or {}, seconds)
         if response.status_code == httpx.codes.NO_CONTENT:
             return {}
         if answer is None:
@@ -107,10 +119,14 @@ def field(answer: Mapping[str, Any], name: str, kind: type[T]) -> T:
 def patiently(call: Callable[[], T], seconds: float) -> T:
     """Repeats `call` while it fails for a reason that passes, for about `seconds`.
 
+    The time for which a server that has too much to do (429) asked to wait does not count, up to
+    an hour in all.
+
     Only for calls that may be sent again: everything of the protocol that changes something either
     answers an identical resend identically or refuses it.
     """
     deadline = time.monotonic() + seconds
+    asked_left = _LONGEST_ASKED_SECONDS
     pause = _FIRST_PAUSE_SECONDS
     while True:
         try:
@@ -118,5 +134,10 @@ def patiently(call: Callable[[], T], seconds: float) -> T:
         except ClientError as error:
             if not isinstance(error, TRANSIENT) or time.monotonic() + pause > deadline:
                 raise
-        time.sleep(pause)
+            asked = error.retry_after if isinstance(error, TooManyRequests) else 0
+            if asked > asked_left:
+                raise
+        asked_left -= asked
+        deadline += asked
+        time.sleep(max(pause, asked))
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

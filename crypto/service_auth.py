@@ -1,7 +1,9 @@
 """How a server or worker shows who it is: its request, signed (docs/protocol.md, section 3).
 
 The signature covers method, path with query and body for one minute. A replay within it repeats a
-call that the other side answers identically.
+call that changes nothing the second time: comparisons and reports are answered identically, a blob
+is given again under the same lease only and stays sealed. A repeated lease at most keeps a
+recording waiting until that lease runs out: no attempt counts before its blob was asked for.
 """
 
 import time

@@ -101,9 +101,11 @@ class Recording(Base):
     finished_at: Mapped[int | None] = mapped_column(BigInteger)
     # When a message about this row was last sent to the workers; the sweeper sends it again later.
     announced_at: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Inference lease: who works on it, until when, and how often somebody began.
+    # Inference lease: who works on it, until when, whether its holder began to fetch the blob, and
+    # how often somebody began.
     lease: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    begun: Mapped[bool] = mapped_column(default=False)
     attempts: Mapped[int] = mapped_column(default=0)
     # The report; the ciphertexts go to NULL once counted, the hash stays to know a replay.
     report_sha256: Mapped[str | None] = mapped_column(String(64))

@@ -188,6 +188,7 @@ AGGREGATOR: Mapping[str, Columns] = {
         "announced_at": _time,
         "lease": _maybe(_id),
         "lease_until": _time,
+        "begun": _number(0, lambda _: 1),
         "attempts": _number(0, lambda _: _MOST_ATTEMPTS),
         "report_sha256": _maybe(_hash),
         "model": _maybe(_matches(r"[A-Za-z][\w.+-]{0,127}")),

@@ -126,14 +126,18 @@ def test_finished_unknown_and_misspelt_recordings(worker: Worker, recording: str
     assert (gone.status_code, slug(gone)) == (410, "recording-finished")
     assert worker.call("POST", f"/internal/recordings/{new_id()}/lease", {}).status_code == 404
     assert worker.call("POST", "/internal/recordings/x/lease", {}).status_code == 400
-    assert worker.call("GET", f"/internal/recordings/{new_id()}/blob?lease=x").status_code == 404
+    unknown = f"/internal/recordings/{new_id()}/blob?lease={new_id()}"
+    assert worker.call("GET", unknown).status_code == 404
 
 
 def test_a_recording_that_keeps_killing_its_worker_is_quarantined(
     app: Flask, cast: Cast, worker: Worker, recording: str
 ) -> None:
-    for _ in range(3):
-        worker.lease(recording)
+    for attempt in (1, 2, 3):
+        lease = worker.lease(recording)
+        assert lease["attempt"] == attempt
+        for _ in range(2):
+            worker.call("GET", f"/internal/recordings/{recording}/blob?lease={lease['lease']}")
         with app.app_context():
             db.session.get_one(Recording, recording).lease_until = 0
             db.session.commit()
@@ -288,3 +292,45 @@ def test_sightings(app: Flask, worker: Worker) -> None:
         assert (row.name, row.kind, row.ready) == ("host-1", "inference", True)
     for wrong in ({"name": ""}, {"name": "x" * 121}, {"name": "a\nb"}, {"kind": "x"}, {"ready": 1}):
         assert worker.call("POST", "/internal/workers", seen | wrong).status_code == 400
+
+
+def test_leases_whose_answers_got_lost_quarantine_nothing(
+    app: Flask, worker: Worker, recording: str
+) -> None:
+    for _ in range(5):
+        assert worker.lease(recording)["attempt"] == 1
+        with app.app_context():
+            db.session.get_one(Recording, recording).lease_until = 0
+            db.session.commit()
+    assert state_of(app, recording) == "leased"
+
+
+def test_a_lease_that_is_given_back_after_the_blob_was_fetched_is_no_attempt(
+    worker: Worker, recording: str
+) -> None:
+    for _ in range(5):
+        lease = worker.lease(recording)
+        assert lease["attempt"] == 1
+        body = {"lease": lease["lease"]}
+        worker.call("GET", f"/internal/recordings/{recording}/blob?lease={lease['lease']}")
+        worker.call("POST", f"/internal/recordings/{recording}/release", body)
+
+
+def test_a_recording_that_arrived_broken_is_uploaded_again(
+    app: Flask, cast: Cast, worker: Worker, recording: str, key: PublicKey, counts: list[str]
+) -> None:
+    worker.report(failed(worker.lease(recording), "sealed_broken"))
+    path = f"/api/recordings/{recording}?day=2025-03-02"
+    assert cast.colleague.put(path, sealed(fill=b"n")).status_code == 409
+    answer = cast.patient.put(path, sealed(fill=b"n"))
+    assert answer.status_code == 201
+    expected = {"recording": recording, "day": "2025-03-01", "state": "queued"}
+    assert answer.get_json() == expected
+    again = cast.patient.put(path, sealed(fill=b"n"))
+    assert (again.status_code, again.get_json()) == (200, expected)
+    lease = worker.lease(recording)
+    blob = worker.call("GET", f"/internal/recordings/{recording}/blob?lease={lease['lease']}")
+    assert blob.data == sealed(fill=b"n")
+    assert worker.report(readable(lease, key)).status_code == 200
+    refused = cast.patient.put(path, sealed(fill=b"x"))
+    assert (refused.status_code, refused.get_json()["state"]) == (409, "reported")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,19 @@ from app.aggregator.recordings.lifecycle import (
     RecordingFinished,
     RecordingTaken,
     ReportConflict,
+    TooManyWaiting,
     UnknownRecording,
     Upload,
+    WaitingLimits,
 )
-from app.aggregator.tables import Account, AccountKind, Recording, RecordingState, db
+from app.aggregator.tables import (
+    Account,
+    AccountKind,
+    Comparison,
+    Recording,
+    RecordingState,
+    db,
+)
 from app.common.database import in_transaction
 from app.common.problems import InvalidRequest
 from crypto.encoding import new_id
@@ -32,6 +42,7 @@ SHA = "d" * 64
 NOW = 1_000
 LEASE = 60
 ATTEMPTS = 3
+LIMITS = WaitingLimits(recordings=3, bytes=1_000)
 
 
 @pytest.fixture
@@ -175,33 +186,37 @@ def test_every_step_from_every_state(owner: int, state: RecordingState) -> None:
 
 
 def test_an_upload_makes_one_row(owner: int) -> None:
-    first = lifecycle.register_upload(upload(owner), NOW)
-    again = lifecycle.register_upload(upload(owner, day="2025-03-02"), NOW + 1)
+    first = lifecycle.register_upload(upload(owner), NOW, LIMITS)
+    again = lifecycle.register_upload(upload(owner, day="2025-03-02"), NOW + 1, LIMITS)
     assert (first.created, again.created) == (True, False)
     assert again.day == "2025-03-01"
     assert fresh("e" * 32).uploaded_at == NOW
 
 
 def test_other_bytes_under_an_id_are_refused_with_its_state(owner: int) -> None:
-    lifecycle.register_upload(upload(owner), NOW)
+    lifecycle.register_upload(upload(owner), NOW, LIMITS)
     with pytest.raises(RecordingExists) as caught:
-        lifecycle.register_upload(upload(owner, sealed_sha256="0" * 64), NOW)
+        lifecycle.register_upload(upload(owner, sealed_sha256="0" * 64), NOW, LIMITS)
     assert caught.value.members["state"] == "queued"
     assert fresh("e" * 32).sealed_sha256 == SHA
 
 
 def test_another_account_learns_nothing_of_the_recording(owner: int) -> None:
-    lifecycle.register_upload(upload(owner), NOW)
+    lifecycle.register_upload(upload(owner), NOW, LIMITS)
     for sha in (SHA, "0" * 64):
         with pytest.raises(RecordingExists) as caught:
-            lifecycle.register_upload(upload(owner + 1, sealed_sha256=sha), NOW)
+            lifecycle.register_upload(upload(owner + 1, sealed_sha256=sha), NOW, LIMITS)
         assert caught.value.members == {}
 
 
 def test_attempts_are_counted_and_the_fourth_is_refused(owner: int) -> None:
     recording = row_in(owner, R.QUEUED)
     for attempt in (1, 2, 3):
-        assert take(recording, NOW + attempt * LEASE).attempt == attempt
+        lease = take(recording, NOW + attempt * LEASE)
+        assert lease.attempt == attempt
+        # However often it asks.
+        for _ in range(2):
+            assert lifecycle.begin(recording, lease.lease) == SHA
     with pytest.raises(RecordingTaken):
         take(recording, NOW + 3 * LEASE)
     with pytest.raises(RecordingFinished):
@@ -211,11 +226,101 @@ def test_attempts_are_counted_and_the_fourth_is_refused(owner: int) -> None:
     assert row.finished_at == NOW + 4 * LEASE
 
 
-def test_a_released_attempt_does_not_count(owner: int) -> None:
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_released_attempt_does_not_count(owner: int, begun: bool) -> None:
     recording = row_in(owner, R.QUEUED)
     for _ in range(2 * ATTEMPTS):
-        assert lifecycle.release(recording, take(recording).lease)
+        lease = take(recording)
+        if begun:
+            lifecycle.begin(recording, lease.lease)
+        assert lifecycle.release(recording, lease.lease)
     assert fresh(recording).attempts == 0
+
+
+def test_a_lease_whose_answer_got_lost_is_no_attempt(owner: int) -> None:
+    recording = row_in(owner, R.QUEUED)
+    for late in range(2 * ATTEMPTS):
+        assert take(recording, NOW + late * LEASE).attempt == 1
+    lease = take(recording, NOW + 2 * ATTEMPTS * LEASE)
+    lifecycle.begin(recording, lease.lease)
+    assert fresh(recording).attempts == 1
+    with pytest.raises(LeaseLost):
+        lifecycle.begin(recording, OTHER)
+    with pytest.raises(UnknownRecording):
+        lifecycle.begin("0" * 32, OTHER)
+    assert fresh(recording).attempts == 1
+
+
+@pytest.mark.parametrize("sha", [SHA, "0" * 64], ids=["same bytes", "other bytes"])
+@pytest.mark.parametrize("reason", ["sealed_broken", "quarantined"])
+def test_what_failed_on_its_way_can_be_sent_again(owner: int, reason: str, sha: str) -> None:
+    failing = row_in(
+        owner, R.FAILED, reason=reason, attempts=3, report_sha256="1" * 64, finished_at=NOW
+    )
+    again = upload(owner, recording=failing, sealed_sha256=sha, sealed_bytes=200)
+    with pytest.raises(RecordingExists):
+        lifecycle.register_upload(replace(again, account_id=owner + 1), NOW + 9, LIMITS)
+    done = lifecycle.register_upload(again, NOW + 9, LIMITS)
+    assert (done.state, done.day, done.created) == (R.QUEUED, "2025-03-01", True)
+    row = fresh(failing)
+    assert (row.state, row.reason, row.finished_at, row.attempts) == (R.QUEUED, None, None, 0)
+    assert (row.sealed_sha256, row.sealed_bytes, row.report_sha256) == (sha, 200, None)
+    assert take(failing).attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "compared"),
+    [
+        (R.FAILED, "sealed_broken", True),
+        (R.FAILED, "not_audio", False),
+        (R.FAILED, "not_comparable", True),
+        (R.UNREADABLE, "sealed_broken", False),
+        (R.COUNTED, None, True),
+        (R.LEASED, None, False),
+    ],
+)
+def test_nothing_else_can_be_sent_again(
+    owner: int, state: RecordingState, reason: str | None, compared: bool
+) -> None:
+    known = row_in(owner, state, reason=reason)
+    if compared:
+        db.session.add(
+            Comparison(
+                recording_id=known,
+                pseudonym=PSEUDONYM,
+                day="2025-03-01",
+                key_id="2" * 64,
+                number=1,
+                age_band="adult",
+            )
+        )
+        db.session.commit()
+    with pytest.raises(RecordingExists) as caught:
+        lifecycle.register_upload(
+            upload(owner, recording=known, sealed_sha256="0" * 64), NOW, LIMITS
+        )
+    assert caught.value.members["state"] == state.value
+    assert fresh(known).state == state
+
+
+def test_only_so_much_of_an_account_waits(owner: int) -> None:
+    row_in(owner, R.QUEUED)
+    leased = row_in(owner, R.LEASED)
+    for state in (R.REPORTED, R.COUNTED, R.UNREADABLE, R.FAILED):
+        row_in(owner, state)
+    with pytest.raises(TooManyWaiting):
+        lifecycle.register_upload(upload(owner, sealed_bytes=801), NOW, LIMITS)
+    lifecycle.register_upload(upload(owner, sealed_bytes=800), NOW, LIMITS)
+    assert not lifecycle.register_upload(upload(owner, sealed_bytes=800), NOW, LIMITS).created
+    another = upload(owner, recording=new_id(), sealed_bytes=0)
+    with pytest.raises(TooManyWaiting):
+        lifecycle.register_upload(another, NOW, LIMITS)
+    report(unreadable(leased))
+    assert lifecycle.register_upload(another, NOW, LIMITS).created
+
+
+def test_a_large_recording_alone_may_wait(owner: int) -> None:
+    assert lifecycle.register_upload(upload(owner, sealed_bytes=2_000), NOW, LIMITS).created
 
 
 def test_a_report_after_expiry_counts_while_nobody_else_holds_the_recording(owner: int) -> None:

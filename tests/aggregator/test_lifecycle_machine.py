@@ -19,7 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from sqlalchemy import delete
 
 from app.aggregator.recordings import lifecycle
-from app.aggregator.recordings.lifecycle import Lease, Upload
+from app.aggregator.recordings.lifecycle import Lease, Upload, WaitingLimits
 from app.aggregator.tables import Account, AccountKind, Recording, RecordingState, db
 from app.common.database import configure_database, in_transaction
 from app.common.migrate import upgrade
@@ -29,12 +29,14 @@ from crypto.messages import ReadableReport, Report, UnreadableReport
 
 PSEUDONYM = "a" * 32
 LEASE, ATTEMPTS = 60, 3
+LIMITS = WaitingLimits(recordings=1_000, bytes=1_000_000)
 FINAL = {RecordingState.COUNTED, RecordingState.UNREADABLE, RecordingState.FAILED}
 # The ways that the diagram of the module draws, each taken one step at a time.
 NEXT = {
     "queued": {"leased", "failed"},
     "leased": {"leased", "queued", "reported", "unreadable", "failed"},
     "reported": {"counted", "failed"},
+    "failed": {"queued"},
 }
 
 
@@ -97,6 +99,11 @@ class Workers(RuleBasedStateMachine):
             return multiple()
 
     @rule(held=leases)
+    def begin(self, held: Lease) -> None:
+        with suppress(Problem):
+            lifecycle.begin(held.recording, held.lease)
+
+    @rule(held=leases)
     def release(self, held: Lease) -> None:
         lifecycle.release(held.recording, held.lease)
 
@@ -141,6 +148,9 @@ class Workers(RuleBasedStateMachine):
             if row.state in FINAL:
                 first = self.finished.setdefault(recording, row.finished_at)
                 assert row.finished_at == first
+            else:
+                assert row.finished_at is None
+                self.finished.pop(recording, None)
             assert (row.lease is not None) == (row.state == RecordingState.LEASED)
             assert 0 <= row.attempts <= ATTEMPTS
             self.seen[recording] = row.state
@@ -152,7 +162,7 @@ class Workers(RuleBasedStateMachine):
 
     def _register(self, recording: str) -> None:
         upload = Upload(recording, self.owner, PSEUDONYM, "2025-03-01", "f" * 64, 100)
-        lifecycle.register_upload(upload, self.now)
+        lifecycle.register_upload(upload, self.now, LIMITS)
 
 
 def test_nothing_is_lost_and_nothing_is_finished_twice() -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 
 from app.aggregator import init, operator_account
@@ -18,9 +19,10 @@ from app.aggregator.operator_account import OperatorNotMade, make_operator
 from app.aggregator.queueing import Queue
 from app.aggregator.secrets import AggregatorSecrets, SecretsMissing
 from app.aggregator.tables import Account, AccountKind, db
+from app.common.body_deadline import BodyDeadline
 from app.common.migrate import check, downgrade, upgrade
 from app.common.secret_files import SecretFileError
-from config import AggregatorConfig
+from config import AggregatorConfig, ConfigurationError
 
 
 @pytest.fixture
@@ -159,7 +161,17 @@ def test_messages_hold_an_id_and_nothing_else(tmp_path: Path) -> None:
     }
 
 
+def test_slow_bodies_end_in_this_role_too(app: Flask) -> None:
+    assert isinstance(app.wsgi_app, BodyDeadline)
+
+
 def test_a_broker_that_is_not_there_is_answered_quickly() -> None:
     began = time.monotonic()
     assert Queue("redis://127.0.0.1:1/0").judge("a" * 32) is False
     assert time.monotonic() - began < 2
+
+
+def test_a_lease_cannot_be_shorter_than_its_workers_time_limit() -> None:
+    with pytest.raises(ConfigurationError, match="from 60 to 3600"):
+        AggregatorConfig.from_environment({"LEASE_SECONDS": "59"})
+    assert AggregatorConfig.from_environment({"LEASE_SECONDS": "60"}).lease_seconds == 60

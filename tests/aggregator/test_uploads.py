@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from app.aggregator.factory import create_app
 from app.aggregator.recordings import api, cleanup
 from app.aggregator.recordings.lifecycle import Registered, Upload
 from app.aggregator.services import services
 from app.aggregator.tables import Recording, RecordingState, db
+from config import AggregatorConfig
 from crypto.encoding import new_id
 from crypto.hpke import OVERHEAD_BYTES
 from tests.aggregator.cast import DAY, Browser, Caller, Cast, put, sealed, state_of
@@ -217,7 +220,6 @@ def test_a_broker_that_is_down_fails_no_upload(
 def test_a_refused_client_gets_rid_of_its_bytes_and_hears_why(cast: Cast) -> None:
     """Were the connection closed on it, it would hear nothing and send everything again."""
     refusals = {
-        (cast.stranger, 150_000): 401,
         (cast.doctor, 150_000): 403,
         (cast.patient, 200_000 + OVERHEAD_BYTES + 1): 413,
     }
@@ -225,6 +227,12 @@ def test_a_refused_client_gets_rid_of_its_bytes_and_hears_why(cast: Cast) -> Non
         body = BytesIO(sealed(size))
         assert caller.put(path(new_id()), b"", input_stream=body).status_code == status
         assert body.tell() == min(size, 200_000 + OVERHEAD_BYTES)
+
+
+def test_a_stranger_is_not_listened_to(cast: Cast) -> None:
+    body = BytesIO(sealed(150_000))
+    assert cast.stranger.put(path(new_id()), b"", input_stream=body).status_code == 401
+    assert body.tell() == 0
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["same bytes", "other bytes"])
@@ -290,3 +298,51 @@ def test_cleaning_up_keeps_what_is_needed(app: Flask, cast: Cast, tmp_path: Path
             patch.setattr(cleanup, "ABANDONED_SECONDS", -1)
             assert cleanup.delete_unneeded_blobs(store) == 1
         assert [name[:32] for name in blobs(tmp_path)] == [waiting]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"MAX_WAITING_RECORDINGS": "2"}, {"MAX_WAITING_BYTES": "1000"}],
+    ids=["number", "bytes"],
+)
+def test_an_account_has_only_so_much_waiting(
+    home: Path, config: AggregatorConfig, tmp_path: Path, limits: dict[str, str]
+) -> None:
+    chosen = AggregatorConfig.from_environment({"HUSHBEAT_HOME": str(home)} | limits)
+    app = create_app(
+        replace(
+            config,
+            max_waiting_recordings=chosen.max_waiting_recordings,
+            max_waiting_bytes=chosen.max_waiting_bytes,
+        )
+    )
+    cast = Cast(app)
+    recordings = [put(cast.patient, sealed(450)) for _ in range(2)]
+    before = blobs(tmp_path)
+    body = BytesIO(sealed(450))
+    answer = cast.patient.put(path(new_id()), b"", input_stream=body)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "15")
+    assert answer.get_json()["type"] == "urn:hushbeat:problem:too-many-waiting"
+    assert body.tell() == 450
+    assert blobs(tmp_path) == before
+    assert cast.patient.put(path(recordings[0]), sealed(450)).status_code == 200
+    put(cast.colleague, sealed(450))
+    with app.app_context():
+        db.session.get_one(Recording, recordings[0]).state = RecordingState.REPORTED
+        db.session.commit()
+    put(cast.patient, sealed(450))
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+def test_uploads_of_one_account_come_only_so_often(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "_UPLOADS_PER_MINUTE", 3)
+    for _ in range(3):
+        put(cast.patient)
+    answer = cast.patient.put(path(new_id()), sealed())
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "10"
+    put(cast.colleague)

@@ -41,6 +41,7 @@ def _get(response: httpx.Response | Exception) -> dict[str, object]:
         (401, errors.NotLoggedIn),
         (403, errors.NotAllowed),
         (404, errors.NotFound),
+        (408, errors.Unavailable),
         (409, errors.Conflict),
         (413, errors.TooLarge),
         (429, errors.TooManyRequests),
@@ -54,6 +55,25 @@ def test_problem_details_become_typed_errors(status: int, kind: type[errors.Refu
     assert type(caught.value) is kind
     assert (caught.value.status, caught.value.slug) == (status, "some-slug")
     assert "Wait for the rain to stop." in str(caught.value)
+
+
+def _busy(retry_after: str) -> httpx.Response:
+    return httpx.Response(429, json={}, headers={"Retry-After": retry_after})
+
+
+def test_a_busy_server_is_given_the_time_that_it_asks_for(pauses: list[float]) -> None:
+    http = httpx.Client(
+        transport=httpx.MockTransport(in_turn(_busy("15"), _busy("90"), _busy("soon"), answer(200)))
+    )
+    patiently(lambda: Service("aggregator", AGGREGATOR, http).get("/api/account"), 10)
+    assert pauses == [15, 90, 0.8]
+
+
+def test_no_server_is_waited_for_for_ever(pauses: list[float]) -> None:
+    http = httpx.Client(transport=httpx.MockTransport(lambda _: _busy("1500")))
+    with pytest.raises(errors.TooManyRequests):
+        patiently(lambda: Service("aggregator", AGGREGATOR, http).get("/api/account"), 10)
+    assert pauses == [1500, 1500]
 
 
 @pytest.mark.parametrize("content", [b"<h1>Bad gateway</h1>", b"[1]", b"\xff", b"{", b""])

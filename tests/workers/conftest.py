@@ -201,7 +201,7 @@ def home(keys_home: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def world(home: Path) -> Iterator[World]:
-    environment = {"HUSHBEAT_HOME": str(home), "LEASE_SECONDS": "30"}
+    environment = {"HUSHBEAT_HOME": str(home)}
     keyholder_config = KeyholderConfig.from_environment(environment)
     keyholder = create_keyholder(keyholder_config)
     with keyholder.app_context():

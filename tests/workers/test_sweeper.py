@@ -77,7 +77,7 @@ def test_a_proposed_range_is_announced_when_its_own_message_had_its_time(
     sweeper.sweep()
     assert hints == []
     start = _now()
-    for seconds in (31, 32, 62):
+    for seconds in (61, 62, 122):
         monkeypatch.setattr(sweeping, "_now", lambda seconds=seconds: start + seconds)
         sweeper.sweep()
     assert hints == [("check_range", proposed)] * 2

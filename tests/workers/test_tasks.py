@@ -6,7 +6,7 @@ import pytest
 
 from app.aggregator import tables as a
 from app.aggregator.queueing import Queue
-from config import celery_settings
+from config import LEAST_LEASE_SECONDS, celery_settings
 from tests.workers.conftest import FAST, MURMUR, World
 from workers.aggregation import counting, tasks
 from workers.aggregation.celery import app as aggregation
@@ -92,3 +92,8 @@ def test_the_names_are_those_that_the_aggregator_sends() -> None:
 def test_messages_of_other_formats_than_json_are_not_taken(tmp_path) -> None:
     settings = celery_settings(f"filesystem://{tmp_path}")
     assert settings["accept_content"] == ["json"]
+
+
+def test_a_worker_is_killed_before_its_lease_runs_out() -> None:
+    assert inference_tasks.judge.time_limit == inference_tasks.HARD_LIMIT_SECONDS
+    assert inference_tasks.HARD_LIMIT_SECONDS + 5 <= LEAST_LEASE_SECONDS

@@ -13,7 +13,7 @@ from workers.readiness import load_in_children
 from workers.sighting import keep_sighted, worker_name
 
 HARD_LIMIT_SECONDS = 50
-"""Then the process is killed: the lease (60 s by default) runs out and the attempt counts."""
+"""Then the process is killed, before its lease (config.LEAST_LEASE_SECONDS at least) runs out."""
 
 _attempts: Attempts | None = None
 

@@ -12,7 +12,7 @@ from app.aggregator.operations import record_sighting
 from app.aggregator.ranges.service import KeyNotActive
 from app.aggregator.recordings import lifecycle
 from app.aggregator.services import services
-from app.aggregator.tables import Recording, RecordingState, db
+from app.aggregator.tables import RecordingState
 from app.common.problems import InvalidRequest
 from app.common.requests import json_body
 from crypto.encoding import check_id, sha256_hex
@@ -38,14 +38,8 @@ def lease(recording_id: str) -> dict[str, Any]:
 
 @internal.get("/recordings/<recording_id>/blob")
 def blob(recording_id: str) -> Response:
-    row = db.session.get(Recording, check_id(recording_id))
-    if row is None:
-        raise lifecycle.UnknownRecording("There is no recording of that id.")
-    if row.state != RecordingState.LEASED or row.lease != check_id(request.args.get("lease")):
-        raise lifecycle.LeaseLost("Leave it to the worker that holds it.")
-    name = BlobName(row.id, row.sealed_sha256)
-    # Streaming must not hold a database connection.
-    db.session.rollback()
+    sealed_sha256 = lifecycle.begin(check_id(recording_id), check_id(request.args.get("lease")))
+    name = BlobName(recording_id, sealed_sha256)
     return send_file(services().blobs.open(name), mimetype="application/octet-stream")
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, request
+from flask_login import current_user
+from limits import RateLimitItemPerMinute
 from sqlalchemy import select
 
 from app.aggregator.access import account, only
 from app.aggregator.blobs import BlobName
+from app.aggregator.extensions import limiter
 from app.aggregator.recordings import lifecycle
-from app.aggregator.recordings.lifecycle import Registered, Upload
+from app.aggregator.recordings.lifecycle import Registered, Upload, WaitingLimits
 from app.aggregator.services import services
 from app.aggregator.tables import AccountKind, Recording, db
+from app.common.body_deadline import RequestTimeout
 from app.common.problems import InvalidRequest, Problem
 from crypto.encoding import check_day, check_id
 from crypto.hpke import OVERHEAD_BYTES
@@ -26,6 +31,7 @@ recordings = Blueprint("recordings", __name__, url_prefix="/api/recordings")
 _CHUNK_BYTES = 65_536
 _MOST_LISTED = 500
 _MOST_ASKED_FOR = 200
+_UPLOADS_PER_MINUTE = 600
 
 
 class LengthRequired(Problem):
@@ -52,6 +58,15 @@ class ShortUpload(Problem):
     status = 400
 
 
+class TooManyUploads(Problem):
+    """More uploads of one account within a minute than anybody needs."""
+
+    slug = "too-many-requests"
+    title = "Too many uploads"
+    status = 429
+    retry_after = 10
+
+
 @recordings.put("/<recording_id>")
 @only(AccountKind.PATIENT)
 def upload(recording_id: str) -> tuple[dict[str, Any], int]:
@@ -59,18 +74,19 @@ def upload(recording_id: str) -> tuple[dict[str, Any], int]:
     day = _day_of_recording()
     length = _length()
     owner = account()
+    _count_upload(owner.id)
     known = db.session.get(Recording, recording_id)
     account_id, pseudonym = owner.id, owner.collector
+    stored = known is None or lifecycle.takes_again(known, account_id)
+    if stored:
+        lifecycle.check_limits(account_id, length, _waiting_limits())
     # No transaction stays open while somebody's slow line delivers the bytes.
     db.session.rollback()
 
     def described(sealed_sha256: str) -> Upload:
         return Upload(recording_id, account_id, pseudonym, day, sealed_sha256, length)
 
-    if known is not None:
-        registered = _register(described(_hash(length)))
-    else:
-        registered = _store(length, described)
+    registered = _store(length, described) if stored else _register(described(_hash(length)))
     if registered.created:
         services().queue.judge(recording_id)
     shown = {"recording": recording_id, "day": registered.day, "state": registered.state.value}
@@ -108,11 +124,19 @@ def listed() -> dict[str, Any]:
 @recordings.after_request
 def take_the_rest(response: Response) -> Response:
     """Reads what a refused client is still sending: if the connection closed on it, the refusal
-    would be lost and the client would try again."""
-    if request.method == "PUT" and response.status_code >= 400:
+    would be lost and the client would try again. A stranger is not listened to."""
+    if (
+        request.method == "PUT"
+        and response.status_code >= 400
+        and response.status_code != RequestTimeout.status
+        and current_user.is_authenticated
+    ):
         left = min(request.content_length or 0, _largest())
-        while left > 0 and (chunk := request.environ["wsgi.input"].read(min(left, _CHUNK_BYTES))):
-            left -= len(chunk)
+        with suppress(RequestTimeout):
+            while left > 0 and (
+                chunk := request.environ["wsgi.input"].read(min(left, _CHUNK_BYTES))
+            ):
+                left -= len(chunk)
     return response
 
 
@@ -129,7 +153,7 @@ def _store(length: int, described: Any) -> Registered:
         writer.keep(name)
     try:
         registered = _register(new)
-    except lifecycle.RecordingExists:
+    except (lifecycle.RecordingExists, lifecycle.TooManyWaiting):
         blobs.delete(name)
         raise
     if registered.state not in lifecycle.WAITING_STATES:
@@ -138,7 +162,24 @@ def _store(length: int, described: Any) -> Registered:
 
 
 def _register(new: Upload) -> Registered:
-    return lifecycle.register_upload(new, int(time.time()))
+    return lifecycle.register_upload(new, int(time.time()), _waiting_limits())
+
+
+def _count_upload(account_id: int) -> None:
+    """Raises TooManyUploads from the first one too many on."""
+    try:
+        counted = limiter.limiter.hit(
+            RateLimitItemPerMinute(_UPLOADS_PER_MINUTE), "upload", str(account_id)
+        )
+    except limiter.storage.base_exceptions:
+        return  # what may wait is limited all the same
+    if not counted:
+        raise TooManyUploads("Wait a moment and go on.")
+
+
+def _waiting_limits() -> WaitingLimits:
+    config = services().config
+    return WaitingLimits(config.max_waiting_recordings, config.max_waiting_bytes)
 
 
 def _hash(length: int) -> str:

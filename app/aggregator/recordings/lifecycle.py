@@ -4,6 +4,7 @@
        |          |          `-----> failed      (the key holder served its position void)
        |          `-----> unreadable, failed     (the worker's report)
        `-----> failed                            (quarantined: every attempt was used up)
+    failed -> queued                             (damaged or quarantined: its owner sends it again)
 
 Each function is one transaction that changes the row only while it is in the state that the change
 starts from (`UPDATE ... WHERE state = ...`), so that whatever is redelivered, killed or done twice,
@@ -18,9 +19,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, and_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    and_,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
-from app.aggregator.tables import Recording, RecordingState, db
+from app.aggregator.tables import Account, Comparison, Recording, RecordingState, db
 from app.common.database import in_transaction
 from app.common.problems import InvalidRequest, NotFound, Problem
 from crypto.encoding import new_id
@@ -30,6 +41,11 @@ WAITING_STATES = (RecordingState.QUEUED, RecordingState.LEASED)
 """States in which the sealed recording is still needed."""
 
 QUARANTINED = "quarantined"
+SEALED_BROKEN = "sealed_broken"
+MENDABLE = (SEALED_BROKEN, QUARANTINED)
+"""Reasons of FAILED that another upload of the same recording may mend: it may have been damaged on
+its way, or its workers."""
+
 NOT_COMPARABLE = "not_comparable"
 
 _REASON = re.compile(r"[a-z_]{1,32}")
@@ -43,6 +59,15 @@ class RecordingExists(Problem):
     slug = "recording-exists"
     title = "This recording was uploaded before"
     status = 409
+
+
+class TooManyWaiting(Problem):
+    """The account has as much waiting for the workers as it may."""
+
+    slug = "too-many-waiting"
+    title = "Too many recordings are waiting"
+    status = 429
+    retry_after = 15
 
 
 class UnknownRecording(NotFound):
@@ -94,8 +119,16 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingLimits:
+    """How many recordings, and sealed bytes, of one account may wait for the workers."""
+
+    recordings: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Registered:
-    """A recording's row after an upload, and whether this upload made it."""
+    """A recording's row after an upload, and whether this upload made it QUEUED."""
 
     state: RecordingState
     day: str
@@ -104,7 +137,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A worker's hold on a recording; `attempt` counts from 1."""
+    """A worker's hold on a recording; `attempt`, from 1, is the one that fetching begins."""
 
     recording: str
     pseudonym: str
@@ -121,17 +154,28 @@ class Accepted:
     replayed: bool
 
 
-def register_upload(upload: Upload, now: int) -> Registered:
+def register_upload(upload: Upload, now: int, limits: WaitingLimits) -> Registered:
     """Makes the row of a stored recording, QUEUED, or finds that it is there already.
+
+    One that FAILED for a reason that another upload may mend is QUEUED again, with these bytes.
 
     Raises:
         RecordingExists: under this id lie other bytes, or another account's.
+        TooManyWaiting: the account must wait until its other recordings were judged.
     """
 
     def work() -> Registered:
+        # Uploads of one account are registered one after the other, so that together they keep the
+        # limits.
+        db.session.execute(
+            select(Account.id).where(Account.id == upload.account_id).with_for_update()
+        )
         known = db.session.get(Recording, upload.recording)
-        if known is not None:
+        if known is not None and not takes_again(known, upload.account_id):
             return _known_upload(known, upload)
+        check_limits(upload.account_id, upload.sealed_bytes, limits)
+        if known is not None:
+            return _queue_again(known, upload, now)
         db.session.add(
             Recording(
                 id=upload.recording,
@@ -148,6 +192,62 @@ def register_upload(upload: Upload, now: int) -> Registered:
         return Registered(RecordingState.QUEUED, upload.day, created=True)
 
     return in_transaction(db, work)
+
+
+def takes_again(known: Recording, account_id: int) -> bool:
+    """Whether this account may send another copy of the recording in place of the first."""
+    return (
+        known.account_id == account_id
+        and known.state == RecordingState.FAILED
+        and known.reason in MENDABLE
+        and db.session.get(Comparison, known.id) is None
+    )
+
+
+def check_limits(account_id: int, more_bytes: int, limits: WaitingLimits) -> None:
+    """Raises TooManyWaiting if another recording of so many bytes is more than may wait.
+
+    A single recording always may.
+    """
+    count, size = db.session.execute(
+        select(func.count(), func.coalesce(func.sum(Recording.sealed_bytes), 0)).where(
+            Recording.account_id == account_id, Recording.state.in_(WAITING_STATES)
+        )
+    ).one()
+    if count and (count >= limits.recordings or size + more_bytes > limits.bytes):
+        raise TooManyWaiting(
+            "Wait until some of the recordings that were uploaded before have been judged."
+        )
+
+
+def _queue_again(known: Recording, upload: Upload, now: int) -> Registered:
+    """FAILED to QUEUED with other bytes; the day of the first upload stands."""
+    day = known.day
+    changed = _change(
+        update(Recording)
+        .where(
+            Recording.id == upload.recording,
+            Recording.account_id == upload.account_id,
+            Recording.state == RecordingState.FAILED,
+            Recording.reason.in_(MENDABLE),
+            ~exists().where(Comparison.recording_id == Recording.id),
+        )
+        .values(
+            state=RecordingState.QUEUED,
+            reason=None,
+            finished_at=None,
+            sealed_sha256=upload.sealed_sha256,
+            sealed_bytes=upload.sealed_bytes,
+            uploaded_at=now,
+            announced_at=now,
+            attempts=0,
+            report_sha256=None,
+        )
+    )
+    if changed:
+        return Registered(RecordingState.QUEUED, day, created=True)
+    db.session.expire_all()
+    return _known_upload(db.session.get_one(Recording, upload.recording), upload)
 
 
 def _known_upload(known: Recording, upload: Upload) -> Registered:
@@ -168,7 +268,8 @@ def _known_upload(known: Recording, upload: Upload) -> Registered:
 def lease(recording_id: str, now: int, lease_seconds: int, max_attempts: int) -> Lease:
     """Gives a waiting recording to a worker for a while: QUEUED, or LEASED and expired, to LEASED.
 
-    A recording that used up its attempts ends FAILED here, `quarantined`.
+    That is no attempt yet: the answer may be lost. A recording that used up its attempts ends
+    FAILED here, `quarantined`.
 
     Raises:
         UnknownRecording, RecordingTaken, RecordingFinished.
@@ -187,13 +288,13 @@ def lease(recording_id: str, now: int, lease_seconds: int, max_attempts: int) ->
                 state=RecordingState.LEASED,
                 lease=token,
                 lease_until=now + lease_seconds,
-                attempts=Recording.attempts + 1,
+                begun=False,
             )
             .returning(Recording.pseudonym, Recording.attempts),
             execution_options={"synchronize_session": False},
         ).one_or_none()
         if taken is not None:
-            return Lease(recording_id, taken.pseudonym, token, taken.attempts)
+            return Lease(recording_id, taken.pseudonym, token, taken.attempts + 1)
         _change(
             update(Recording)
             .where(free, Recording.attempts >= max_attempts)
@@ -217,8 +318,43 @@ def lease(recording_id: str, now: int, lease_seconds: int, max_attempts: int) ->
     raise RecordingFinished(f"It is {outcome.value}.", state=outcome.value)
 
 
+def begin(recording_id: str, token: str) -> str:
+    """Counts the attempt of a lease whose holder asks for the blob, however often it asks.
+
+    Returns:
+        The SHA-256 of the sealed bytes, in hex: the rest of the blob's name.
+
+    Raises:
+        UnknownRecording, LeaseLost.
+    """
+
+    def work() -> str | None:
+        held = and_(
+            Recording.id == recording_id,
+            Recording.state == RecordingState.LEASED,
+            Recording.lease == token,
+        )
+        _change(
+            update(Recording)
+            .where(held, ~Recording.begun)
+            .values(begun=True, attempts=Recording.attempts + 1)
+        )
+        sealed_sha256: str | None = db.session.scalar(select(Recording.sealed_sha256).where(held))
+        if sealed_sha256 is None and _state(recording_id) is None:
+            raise UnknownRecording("There is no recording of that id.")
+        return sealed_sha256
+
+    found = in_transaction(db, work)
+    if found is None:
+        raise LeaseLost("Leave it to the worker that holds it.")
+    return found
+
+
 def release(recording_id: str, token: str) -> bool:
-    """Gives a lease and its attempt back: LEASED to QUEUED. False if the lease held nothing."""
+    """Gives a lease and its attempt, if it was begun, back: LEASED to QUEUED.
+
+    False if the lease held nothing.
+    """
 
     def work() -> bool:
         return _change(
@@ -232,7 +368,7 @@ def release(recording_id: str, token: str) -> bool:
                 state=RecordingState.QUEUED,
                 lease=None,
                 lease_until=0,
-                attempts=Recording.attempts - 1,
+                attempts=Recording.attempts - case((Recording.begun, 1), else_=0),
             )
         )
 

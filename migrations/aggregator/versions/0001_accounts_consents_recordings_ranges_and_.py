@@ -108,6 +108,7 @@ def upgrade() -> None:
     sa.Column('announced_at', sa.BigInteger(), nullable=False),
     sa.Column('lease', sa.String(length=32), nullable=True),
     sa.Column('lease_until', sa.BigInteger(), nullable=False),
+    sa.Column('begun', sa.Boolean(), nullable=False),
     sa.Column('attempts', sa.Integer(), nullable=False),
     sa.Column('report_sha256', sa.String(length=64), nullable=True),
     sa.Column('model', sa.String(length=128), nullable=True),
