@@ -101,31 +101,40 @@ class _TimedBody(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         begun = time.monotonic()
         left = self._grace + self.received / self._rate - self._waited
-        self._guard.expect_by(self._connection, begun + left)
+        if left <= 0:
+            raise self._late()
+        before = self._connection.gettimeout()
+        self._connection.settimeout(left)
+        self._guard.expect_by(self._connection, begun + left + _LOOK_SECONDS)
         try:
             data = self._body.read(min(len(buffer), _PIECE_BYTES))
-        except Exception:
-            # A chunked body that the guard cut off ends in an error.
+        except Exception as error:
+            # The timeout; or what the guard cut off, chunked or under TLS, ends in an error.
             if time.monotonic() < begun + left:
                 raise
-            data = b""
+            raise self._late() from error
         finally:
             self._guard.forget(self._connection)
+            with suppress(OSError):  # closed
+                self._connection.settimeout(before)
         took = time.monotonic() - begun
         if took >= left:
-            _stop_reading(self._connection)
-            raise RequestTimeout("Send it again over a faster connection.")
+            raise self._late()
         self._waited += took
         self.received += len(data)
         buffer[: len(data)] = data
         return len(data)
 
+    def _late(self) -> RequestTimeout:
+        self._waited = float("inf")
+        return RequestTimeout("Send it again over a faster connection.")
+
 
 class _Guard:
     """Ends the reading side of connections whose time is over, so that a blocked read returns.
 
-    A timeout on the socket would not do: gunicorn reads it again and again until a piece is whole,
-    and each byte that trickles in would begin the timeout anew.
+    The socket's timeout alone would not do: gunicorn reads again and again until a piece is whole,
+    and each byte that trickles in begins the timeout anew.
     """
 
     def __init__(self) -> None:
