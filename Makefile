@@ -19,8 +19,8 @@ $(VENV)/.tests: requirements-dev.txt $(VENV)/.runtime
 
 setup: $(VENV)/.runtime ## Make the virtual environment with the pinned dependencies
 
-run: setup ## Start both roles and the workers on this machine (Ctrl-C stops everything)
-	@exec $(BIN)/python -m deploy.local.run $(RUN_ARGS)
+run: setup ## Start both roles and the workers (Ctrl-C stops everything); by TLS on the network: make run LAN=1 [or its address]
+	@exec $(BIN)/python -m deploy.local.run $(if $(LAN),--lan $(if $(filter-out 1,$(LAN)),"$(LAN)")) $(RUN_ARGS)
 
 demo: setup ## Show the whole way of a recording in a temporary folder: make demo [RECORDINGS=folder]
 	@exec $(BIN)/python -m deploy.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)")

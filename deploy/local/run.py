@@ -11,6 +11,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.local.certificates import CertificateFiles
+from deploy.local.network import default_address
 from deploy.local.setup import SetupFailed
 from deploy.local.supervisor import ROOT, NotReady
 from deploy.local.system import CannotStart, LocalSystem
@@ -25,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.home,
         port=options.port,
         keyholder_port=options.keyholder_port,
+        lan=default_address() if options.lan == "" else options.lan,
         say=lambda line: print(line, flush=True),
     )
     print("Hushbeat is starting.", flush=True)
@@ -37,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not stop.is_set():
             if options.demo_accounts and system.newly_set_up:
                 _show_demo_accounts(system)
+            if system.certificates:
+                _show_authority(system.certificates)
             print(
                 f"Open {system.aggregator_url} in a browser. (The key holder is at "
                 f"{system.keyholder_url}; data and logs are in {system.home}.)\n"
@@ -70,11 +75,25 @@ def _show_demo_accounts(system: LocalSystem) -> None:
             print(f"  {line}")
 
 
+def _show_authority(files: CertificateFiles) -> None:
+    """Where the certificate authority lies, and how others come to trust it."""
+    print(
+        "Every phone and computer that uses it must first trust this machine's certificate "
+        f"authority:\n  {files.authority}\n  SHA-256 {files.fingerprint()}\n"
+        "Carry that file to the device yourself, open it there, and install it as a CA "
+        "certificate only if the device shows the same fingerprint. "
+        "Android has this under Settings, Security, Credentials; on iPhones also switch it on "
+        "under General, About, Certificate Trust Settings; computers import it in the browser's or "
+        "the system's certificate settings, under authorities.",
+        flush=True,
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make run",
         description="Start both roles and the workers on this machine.",
-        epilog='With make: make run RUN_ARGS="--port 8080".',
+        epilog='With make: make run LAN=1, make run RUN_ARGS="--port 8080".',
     )
     parser.add_argument(
         "--home",
@@ -85,6 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, default=8000, help="of the aggregator (8000)")
     parser.add_argument(
         "--keyholder-port", type=_port, default=8001, help="of the key holder (8001)"
+    )
+    parser.add_argument(
+        "--lan",
+        nargs="?",
+        const="",
+        metavar="NAME_OR_ADDRESS",
+        help="serve this machine's network by TLS, under its name or IPv4 address there (default: "
+        "the address of the default route)",
     )
     parser.add_argument(
         "--no-demo-accounts",

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -97,7 +98,7 @@ class Child:
         if self.ready or not self.running:
             return
         if self.program.ready_url:
-            self.ready = _answers(self.program.ready_url)
+            self.ready = _answers(self.program.ready_url, self.program.authority)
         elif self._socket:
             with contextlib.suppress(BlockingIOError):
                 while not self.ready:
@@ -116,9 +117,13 @@ class Child:
             self._socket.close()
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, authority: Path | None) -> bool:
+    ways: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if authority:
+        context = ssl.create_default_context(cafile=str(authority))
+        ways.append(urllib.request.HTTPSHandler(context=context))
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own address
+        with urllib.request.build_opener(*ways).open(url, timeout=2) as response:
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError):
         return False

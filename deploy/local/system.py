@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from deploy.local import roles
+from app.common.secret_files import SecretFileError
+from deploy.local import network, roles
+from deploy.local.certificates import CertificateFiles, CertificateProblem
+from deploy.local.network import NotThisMachine
 from deploy.local.setup import set_up
 from deploy.local.supervisor import Child, Supervisor
 
@@ -32,7 +35,9 @@ class LocalSystem:
     Parameters
     ----------
     home : folder of databases, blobs, broker, secrets and logs; made when missing.
-    port, keyholder_port : ports on 127.0.0.1.
+    port, keyholder_port : ports on 127.0.0.1, or with `lan` on every interface.
+    lan : name or IPv4 address of this machine on its network: both roles are then served there by
+        TLS, with certificates of the home's own authority. Default: on this machine only.
     environment : settings as in docs/configuration.md, each handed only to the roles that use it;
         AGGREGATOR_DATABASE_URL and KEYHOLDER_DATABASE_URL become each role's DATABASE_URL. Other
         names reach every process. Default: this process's own environment.
@@ -46,12 +51,17 @@ class LocalSystem:
         *,
         port: int = 8000,
         keyholder_port: int = 8001,
+        lan: str | None = None,
         environment: Mapping[str, str] | None = None,
         python: Sequence[str] = (sys.executable,),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.home = home.resolve()
-        self._ports = (port, keyholder_port)
+        self.certificates = None if lan is None else CertificateFiles(self.home)
+        """The files of the certificates, when it serves by TLS."""
+        self._doors = roles.Doors(port, keyholder_port)
+        if lan is not None:
+            self._doors = roles.Doors(port, keyholder_port, lan.strip().lower(), self.certificates)
         self._settings = os.environ if environment is None else environment
         self._python = tuple(python)
         self._say = say
@@ -62,11 +72,11 @@ class LocalSystem:
 
     @property
     def aggregator_url(self) -> str:
-        return f"http://127.0.0.1:{self._ports[0]}"
+        return self._doors.aggregator_url
 
     @property
     def keyholder_url(self) -> str:
-        return f"http://127.0.0.1:{self._ports[1]}"
+        return self._doors.keyholder_url
 
     @property
     def processes(self) -> dict[str, Child]:
@@ -74,7 +84,7 @@ class LocalSystem:
 
     def environment_of(self, role: str) -> dict[str, str]:
         """The environment of a process of `role`: aggregator, keyholder or inference."""
-        return roles.environment(role, self.home, *self._ports, self._settings)
+        return roles.environment(role, self.home, self._doors, self._settings)
 
     def start(
         self, timeout: float = START_SECONDS, cancelled: threading.Event | None = None
@@ -83,16 +93,18 @@ class LocalSystem:
 
         Setting `cancelled` ends the waiting early; the system must then be stopped.
 
-        Raises CannotStart (home in use, port busy), SetupFailed or NotReady; then nothing is left
-        running.
+        Raises CannotStart (home in use, port busy, no certificate), SetupFailed or NotReady; then
+        nothing is left running.
         """
         self._take_home()
         try:
-            for port in self._ports:
-                _check_free(port)
+            for port in (self._doors.port, self._doors.keyholder_port):
+                _check_free(self._doors.interface, port)
+            if self.certificates:
+                _certify(self.certificates, self._doors.host)
             self.newly_set_up = set_up(self.home, self._python, self.environment_of)
             self._supervisor = Supervisor(
-                roles.programs(*self._ports),
+                roles.programs(self._doors),
                 self._python,
                 self.environment_of,
                 self.home / "logs",
@@ -160,13 +172,21 @@ class LocalSystem:
         self._lock = lock
 
 
-def _check_free(port: int) -> None:
+def _check_free(interface: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((interface, port))
         except OSError as error:
             raise CannotStart(
-                f"Port {port} on 127.0.0.1 cannot be used ({error.strerror}). Stop what listens "
+                f"Port {port} on {interface} cannot be used ({error.strerror}). Stop what listens "
                 "there, or choose another: --port N, --keyholder-port N."
             ) from None
+
+
+def _certify(files: CertificateFiles, host: str) -> None:
+    try:
+        network.require_own(host)
+        files.provide(host, network.host_names(), network.addresses())
+    except (NotThisMachine, CertificateProblem, SecretFileError) as error:
+        raise CannotStart(f"No TLS for {host}: {error}") from error

@@ -183,7 +183,7 @@ def test_each_role_sees_its_own_settings_only(tmp_path: Path) -> None:
         "SOMETHING_ELSE": "x",
     }
     seen = {
-        role: roles.environment(role, tmp_path, 1, 2, settings)
+        role: roles.environment(role, tmp_path, roles.Doors(1, 2), settings)
         for role in ("aggregator", "keyholder", "inference")
     }
     ours = {"DATABASE_URL", "BROKER_URL", "BLOB_URL", "LEASE_SECONDS", "OPENINGS_PER_HOUR"}
