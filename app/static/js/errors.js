@@ -11,13 +11,17 @@ export class HushbeatError extends Error {
   }
 }
 
-/** An answer of one of the two servers that says no (RFC 9457). */
+/**
+ * An answer of one of the two servers that says no (RFC 9457). `retryAfter`, in seconds, is set if
+ * the server said when to try again.
+ */
 export class ProblemError extends HushbeatError {
-  constructor(server, status, slug, detail) {
+  constructor(server, status, slug, detail, retryAfter) {
     super(slug || "problem", { server, status, detail });
     this.name = "ProblemError";
     this.status = status;
     this.detail = detail;
+    this.retryAfter = retryAfter;
   }
 }
 

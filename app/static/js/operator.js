@@ -1,7 +1,8 @@
 /** The operator's page renews its figures, which the server renders, while somebody looks. */
 
-import { byId, explain, pause, whenVisible } from "./page.js";
 import { HushbeatError, UnreachableError } from "./errors.js";
+import { byId, explain, pause, whenVisible } from "./page.js";
+import { TIMEOUT_MS, refusal } from "./servers.js";
 
 const EVERY_MS = 4_000;
 
@@ -20,12 +21,19 @@ for (;;) {
 
 async function figures() {
   let response;
+  let text;
   try {
-    response = await fetch("/operator/figures", { cache: "no-store", redirect: "manual" });
+    response = await fetch("/operator/figures", {
+      cache: "no-store",
+      redirect: "manual",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    text = await response.text();
   } catch {
     throw new UnreachableError("aggregator");
   }
-  if (!response.ok) throw new HushbeatError("logged-out");
-  const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (response.type === "opaqueredirect") throw new HushbeatError("logged-out");
+  if (!response.ok) throw refusal("aggregator", response.status, text);
+  const parsed = new DOMParser().parseFromString(text, "text/html");
   return parsed.body.childNodes;
 }

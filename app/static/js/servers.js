@@ -3,8 +3,9 @@
 import { HushbeatError, ProblemError, UnreachableError } from "./errors.js";
 import { page } from "./page.js";
 
-const TIMEOUT_MS = 30_000;
-const LATER = new Set([502, 503, 504]);
+export const TIMEOUT_MS = 30_000;
+const LATER = new Set([408, 502, 503, 504]);
+const TOO_LARGE = 413;
 
 export const aggregator = {
   get: (path) => call("aggregator", "GET", path),
@@ -36,23 +37,47 @@ async function call(server, method, path, body) {
   } catch {
     throw new UnreachableError(server);
   }
-  if (!response.ok) throw refusal(server, response.status, await problemOf(response));
-  return response.status === 204 ? null : response.json();
+  let text;
+  try {
+    text = await response.text();
+  } catch {
+    throw new UnreachableError(server); // the answer was cut off
+  }
+  if (!response.ok) throw refusal(server, response.status, text, response.headers.get("Retry-After"));
+  return response.status === 204 ? null : success(text);
 }
 
-/** The error of an answer that is not a success. */
-export function refusal(server, status, problem) {
-  const slug = problem.type?.split(":").pop();
+/** The JSON object of a success; a success that says nothing readable is an error. */
+export function success(text) {
+  const answer = objectIn(text);
+  if (!answer) throw new HushbeatError("bad-message");
+  return answer;
+}
+
+/**
+ * The error of an answer that is not a success. Its text need not be problem details: a proxy in
+ * front of the server answers with pages of its own.
+ */
+export function refusal(server, status, text, retryAfter = null) {
+  const { type, detail } = objectIn(text) ?? {};
+  const slug = typeof type === "string" ? type.split(":").pop() : undefined;
   const behind = slug?.startsWith("keyholder-") ? "keyholder" : server;
   if (LATER.has(status)) return new UnreachableError(behind);
   if (server === "aggregator" && status === 401) return new HushbeatError("logged-out");
-  return new ProblemError(server, status, slug, problem.detail);
+  const code = slug ?? (status === TOO_LARGE ? "recording-too-large" : String(status));
+  return new ProblemError(server, status, code, detail, seconds(retryAfter));
 }
 
-async function problemOf(response) {
+function objectIn(text) {
   try {
-    return await response.json();
+    const value = JSON.parse(text);
+    return value !== null && typeof value === "object" ? value : undefined;
   } catch {
-    return {};
+    return undefined;
   }
+}
+
+/** Retry-After in seconds; its other form, a date, and nonsense count as not given. */
+function seconds(retryAfter) {
+  return /^\d+$/.test(retryAfter ?? "") ? Number(retryAfter) : undefined;
 }

@@ -7,6 +7,7 @@ import { Upload } from "./upload.js";
 
 const AT_ONCE = 2;
 const LONGEST_SECONDS = 120;
+const UNDER_WAY = ["sealing", "sending", "delayed"];
 
 export class UploadList {
   constructor(idKey, recordings) {
@@ -23,7 +24,7 @@ export class UploadList {
     listenToDrops(byId("drop"), (files) => this.add(files));
     byId("send").addEventListener("click", () => this.sendAll());
     window.addEventListener("beforeunload", (event) => {
-      const underWay = this.uploads.some(({ state }) => ["sealing", "sending"].includes(state));
+      const underWay = this.uploads.some(({ state }) => UNDER_WAY.includes(state));
       if (underWay) event.preventDefault();
     });
   }
@@ -76,7 +77,8 @@ export class UploadList {
   takeOver() {
     for (const upload of this.uploads) {
       const known = this.recordings.byId.get(upload.id);
-      if (known && upload.state === "waiting") upload.follow(known);
+      // An answer from before a failed recording was sent again may still come in: look again.
+      if (known && ["waiting", "failed"].includes(upload.state)) upload.follow(known);
     }
     this.refresh();
   }
@@ -144,12 +146,12 @@ class Card {
     }
     if (again && sent) why.textContent = `${t("upload.again")} ${why.textContent}`;
     const bar = part(element, "progress");
-    bar.hidden = !["sealing", "sending", "waiting"].includes(state);
+    bar.hidden = ![...UNDER_WAY, "waiting"].includes(state);
     if (state === "sending") bar.value = progress;
     else bar.removeAttribute("value");
     part(element, "day").disabled = state !== "ready";
     part(element, "day").value = day;
-    part(element, "send").hidden = state !== "stopped";
+    part(element, "send").hidden = state === "ready" || !this.upload.sendable;
     part(element, "remove").hidden = !["refused", "ready", "stopped"].includes(state);
   }
 }
