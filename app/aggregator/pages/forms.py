@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
-from wtforms import PasswordField, RadioField, SelectField, StringField
+from wtforms import PasswordField, RadioField, SelectChoice, SelectField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from app.aggregator.accounts.service import MAX_DISPLAY_NAME, MAX_PASSWORD, MIN_PASSWORD
@@ -29,8 +29,8 @@ class RegistrationForm(FlaskForm):  # type: ignore[misc]
     kind = RadioField(
         _("I am"),
         choices=[
-            (AccountKind.PATIENT.value, _("a patient")),
-            (AccountKind.DOCTOR.value, _("a doctor")),
+            SelectChoice(AccountKind.PATIENT.value, _("a patient")),
+            SelectChoice(AccountKind.DOCTOR.value, _("a doctor")),
         ],
         default=AccountKind.PATIENT.value,
     )
@@ -41,7 +41,7 @@ class RegistrationForm(FlaskForm):  # type: ignore[misc]
     )
     age_band = SelectField(
         _("Age of the patient"),
-        choices=[(band.value, text) for band, text in _AGE_BANDS.items()],
+        choices=[SelectChoice(band.value, text) for band, text in _AGE_BANDS.items()],
         default=AgeBand.ADULT.value,
     )
     password = PasswordField(
@@ -51,9 +51,15 @@ class RegistrationForm(FlaskForm):  # type: ignore[misc]
             Length(
                 MIN_PASSWORD,
                 MAX_PASSWORD,
-                _("A password has at least 10 characters. A few words in a row are good."),
+                _(
+                    "A password has at least %(least)s characters. A few words in a row are good.",
+                    least=MIN_PASSWORD,
+                ),
             ),
         ],
+        description=_(
+            "At least %(least)s characters. A few words in a row are good.", least=MIN_PASSWORD
+        ),
         render_kw={"autocomplete": "new-password"},
     )
     repeated = PasswordField(
