@@ -45,9 +45,9 @@ def gather(
             Person(operators.new_page(), base),
             complaints,
         )
-        cast.doctor.register("Dr. Ines Falk")
-        cast.patient.register("Mara Lind")
-        cast.patient.allow(cast.doctor.code(), "Dr. Ines Falk")
+        cast.doctor.register("Doctor B")
+        cast.patient.register("Patient A")
+        cast.patient.allow(cast.doctor.code(), "Doctor B")
         made = [
             recordings.healthy("monday.wav"),
             recordings.murmur("tuesday.wav"),

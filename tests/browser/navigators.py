@@ -96,6 +96,12 @@ class Patient(Person):
     def send(self) -> None:
         self.page.get_by_role("button", name="Seal and send").click()
 
+    def date(self, name: str, day: str) -> None:
+        """Says on which day a chosen file was recorded."""
+        field = self.page.locator(".upload", has_text=name).get_by_label("Recorded on")
+        expect(field).to_be_enabled()
+        field.fill(day)
+
     def card(self, name: str) -> str:
         """What the card of a chosen file says."""
         card = self.page.locator(".upload", has_text=name)

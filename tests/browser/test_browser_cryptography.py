@@ -15,7 +15,7 @@ from playwright.sync_api import Error, Page
 
 from crypto import hpke
 from crypto.encoding import b64u, new_id, sha256_hex, unb64u
-from crypto.errors import SealBroken
+from crypto.errors import OpeningMismatch, SealBroken
 from crypto.jws import CollectorKey, SigningKey, doctor_code, fingerprint, thumbprint, verify
 from crypto.keyholder.private_key import PrivateKey
 from crypto.messages import KeyState, Manifest, PaillierEntry, SealingEntry
@@ -172,12 +172,12 @@ def _small(private: PrivateKey) -> dict[str, Any]:
 
 
 def test_signatures_of_the_browser_verify(blank: Page) -> None:
-    payload = {"grant": new_id(), "name": "Zoë – 7°"}
+    payload = {"grant": new_id(), "name": "Pätient – 7°"}
     made = run(
         blank,
         "keys",
         """const jws = await import("/static/js/jws.js");
-        const keys = await m.ownKeysOrNew("anna-12345");
+        const keys = await m.ownKeysOrNew("patient-12345");
         const token = await jws.sign("hushbeat-grant", v.payload, keys);
         const code = await jws.doctorCode(keys.thumbprint);
         return { token, jwk: keys.jwk, thumbprint: keys.thumbprint, code };""",
@@ -245,14 +245,15 @@ def test_the_same_file_has_the_same_id_as_in_python(blank: Page) -> None:
 
 
 def test_keys_stay_and_cannot_leave_the_browser(blank: Page) -> None:
-    first = run(blank, "keys", 'return (await m.ownKeysOrNew("ben-1")).thumbprint;')
+    first = run(blank, "keys", 'return (await m.ownKeysOrNew("patient-1")).thumbprint;')
     blank.reload()
-    assert run(blank, "keys", 'return (await m.ownKeysOrNew("ben-1")).thumbprint;') == first
-    assert run(blank, "keys", 'return (await m.ownKeysOrNew("cleo-2")).thumbprint;') != first
+    assert run(blank, "keys", 'return (await m.ownKeysOrNew("patient-1")).thumbprint;') == first
+    assert run(blank, "keys", 'return (await m.ownKeysOrNew("patient-2")).thumbprint;') != first
     both = run(
         blank,
         "keys",
-        """const keys = await Promise.all([m.ownKeysOrNew("dan-3"), m.ownKeysOrNew("dan-3")]);
+        """const made = () => m.ownKeysOrNew("patient-3");
+        const keys = await Promise.all([made(), made()]);
         return keys.map((one) => one.thumbprint);""",
     )
     assert both[0] == both[1]
@@ -261,7 +262,7 @@ def test_keys_stay_and_cannot_leave_the_browser(blank: Page) -> None:
             run(
                 blank,
                 "keys",
-                f'await crypto.subtle.exportKey("jwk", (await m.ownKeys("ben-1")).{private});',
+                f'await crypto.subtle.exportKey("jwk", (await m.ownKeys("patient-1")).{private});',
             )
 
 
@@ -322,7 +323,8 @@ def test_a_fingerprint_that_changes_later_is_refused(blank: Page) -> None:
 def test_counts_come_out_as_python_recovers_them(blank: Page, small_private: PrivateKey) -> None:
     n = small_private.public.n
     width = small_private.public.plaintext_bytes
-    cells = [(3, 1, 2), (0, 0, 0), (16_777_215, 16_777_215, 7)]
+    # In the second a recording added two to the rate: it lay between limits that were swapped.
+    cells = [(3, 1, 2), (2, 2, 3), (0, 0, 0), (16_777_215, 16_777_215, 7), (1, 0, 2)]
     value = sum((sound + (rate << 24)) << (48 * k) for k, (_, sound, rate) in enumerate(cells))
     for blind in (0, 5, n - 1):
         masked = (value + blind) % n
@@ -339,16 +341,69 @@ def test_counts_come_out_as_python_recovers_them(blank: Page, small_private: Pri
         assert _recover(blank, masked, blind, n, width, recordings) == [list(c) for c in cells]
 
 
-@pytest.mark.parametrize("extra", [1 << 48, 1 << 96, -3, 3])
+@pytest.mark.parametrize("extra", [1 << 48, 1 << 96, -3, 3, 8 << 24])
 def test_a_number_that_does_not_fit_is_no_count(
     blank: Page, small_private: PrivateKey, extra: int
 ) -> None:
     n, width = small_private.public.n, small_private.public.plaintext_bytes
-    masked = (2 + (1 << 24) + extra + 77) % n
-    assert _recover(blank, masked, 77, n, width, [4]) == "opening-mismatch"
+    masked, blind = (2 + (1 << 24) + extra + 77) % n, 77
+    assert _recover(blank, masked, blind, n, width, [4]) == "opening-mismatch"
+    with pytest.raises(OpeningMismatch):
+        recover_counts(
+            masked.to_bytes(width, "big"), blind.to_bytes(width, "big"), small_private.public, [4]
+        )
 
 
-def _recover(page: Page, masked: int, blind: int, n: int, width: int, recordings: list[int]) -> Any:
+def test_only_a_rate_above_its_recordings_is_inconsistent(
+    blank: Page, small_private: PrivateKey
+) -> None:
+    n, width = small_private.public.n, small_private.public.plaintext_bytes
+    cells = [(4, 4, 4), (4, 0, 5), (0, 0, 0)]
+    value = sum((sound + (rate << 24)) << (48 * k) for k, (_, sound, rate) in enumerate(cells))
+    flags = _recover(blank, value, 0, n, width, [4, 4, 0], "[count.inconsistent]")
+    assert flags == [[False], [True], [False]]
+
+
+def test_cells_are_grouped_by_what_a_ciphertext_and_a_request_hold(blank: Page) -> None:
+    for lengths, groups in (
+        ([], []),
+        ([1] * 5, [[1] * 3, [1] * 2]),
+        ([7_000, 5_000, 1], [[7_000, 5_000], [1]]),
+        ([12_000, 12_001, 1, 1, 1, 1], [[12_000], [12_001], [1, 1, 1], [1]]),
+        ([7_000, 7_000], [[7_000], [7_000]]),
+    ):
+        made = run(
+            blank,
+            "openings",
+            """const cells = v.lengths.map((length) => ({ days: Array(length).fill("") }));
+            return m.groupsOf(cells, 3).map((group) => group.map(({ days }) => days.length));""",
+            lengths=lengths,
+        )
+        assert made == groups, lengths
+
+
+def test_the_axis_has_few_whole_numbers_from_zero(blank: Page) -> None:
+    for most, levels in (
+        (1, [0, 1]),
+        (3, [0, 1, 2, 3]),
+        (4, [0, 1, 2, 3, 4]),
+        (5, [0, 2, 4, 6]),
+        (17, [0, 5, 10, 15, 20]),
+        (41, [0, 20, 40, 60]),
+        (1000, [0, 500, 1000]),
+    ):
+        assert run(blank, "counts-view", "return m.ticks(v.most);", most=most) == levels
+
+
+def _recover(
+    page: Page,
+    masked: int,
+    blind: int,
+    n: int,
+    width: int,
+    recordings: list[int],
+    shown: str = "[count.recordings, count.sound, count.rate]",
+) -> Any:
     return run(
         page,
         "openings",
@@ -357,10 +412,10 @@ def _recover(page: Page, masked: int, blind: int, n: int, width: int, recordings
         try {
             const n = bytes.toBigInt(read(v.n));
             const counts = m.recoverCounts(read(v.masked), read(v.blind), n, cells);
-            return counts.map((count) => [count.recordings, count.sound, count.rate]);
+            return counts.map((count) => SHOWN);
         } catch (error) {
             return error.code;
-        }""",
+        }""".replace("SHOWN", shown),
         masked=b64u(masked.to_bytes(width, "big")),
         blind=b64u(blind.to_bytes(width, "big")),
         n=b64u(n.to_bytes(width, "big")),

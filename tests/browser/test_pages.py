@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.aggregator.accounts.service import MIN_PASSWORD
 from tests.browser.browsers import DESKTOP, PHONE
 from tests.browser.cast import Cast
 from tests.browser.conftest import Window
@@ -49,14 +50,14 @@ def test_pages_of_another_kind_of_account_are_refused(cast: Cast) -> None:
 
 
 def test_a_doctor_sees_only_patients_who_consent(cast: Cast, window: Window) -> None:
-    cast.doctor.look_at("Mara Lind")
+    cast.doctor.look_at("Patient A")
     path = cast.doctor.page.url.removeprefix(cast.base)
     for address in ("/patients/" + "0" * 32, "/patients/x"):
         assert cast.doctor.page.request.get(cast.base + address).status == 404
     colleague = window()
     person = Person(colleague, cast.base)
     person.kind = "doctor"
-    person.register("Dr. Curious")
+    person.register("Colleague")
     assert colleague.request.get(cast.base + path).status == 404
 
 
@@ -97,12 +98,13 @@ def test_wrong_names_and_wrong_passwords_look_the_same(cast: Cast, window: Windo
 def test_registration_says_what_is_wrong(cast: Cast, window: Window) -> None:
     page = window()
     page.goto(f"{cast.base}/register")
+    expect(page.locator("main")).to_contain_text(f"At least {MIN_PASSWORD} characters.")
     token = page.locator("form [name=csrf_token]").input_value()
     form = {
         "csrf_token": token,
         "kind": "patient",
         "age_band": "adult",
-        "display_name": "Ann",
+        "display_name": "Patient A",
         "password": PASSWORD,
         "repeated": PASSWORD,
     }
@@ -110,7 +112,10 @@ def test_registration_says_what_is_wrong(cast: Cast, window: Window) -> None:
         ({"display_name": ""}, "Please type your name."),
         ({"display_name": "x" * 81}, "Field cannot be longer than 80"),
         ({"display_name": "\u202e"}, "letters that can be printed"),
-        ({"password": "short", "repeated": "short"}, "at least 10 characters"),
+        (
+            {"password": "x" * (MIN_PASSWORD - 1), "repeated": "x" * (MIN_PASSWORD - 1)},
+            f"A password has at least {MIN_PASSWORD} characters",
+        ),
         ({"repeated": "another one"}, "The two passwords differ."),
         ({"kind": "operator"}, "Not a valid choice"),
         ({"age_band": "ancient"}, "Not a valid choice"),
@@ -123,7 +128,7 @@ def test_registration_says_what_is_wrong(cast: Cast, window: Window) -> None:
 def test_logging_out_ends_the_session_of_every_tab(cast: Cast, window: Window) -> None:
     page = window()
     patient = Patient(page, cast.base)
-    patient.register("Otto Leav")
+    patient.register("Patient A")
     cookies = page.context.cookies()
     patient.log_out()
     page.context.add_cookies(cookies)  # type: ignore[arg-type]
@@ -168,11 +173,22 @@ def test_the_operator_sees_the_machinery_and_no_patient(cast: Cast) -> None:
     main = page.locator("main").inner_text()
     for part in ("Waiting for analysis", "Workers", "inference", "aggregation", "Last 24 hours"):
         assert part in main
-    for private in ("Mara Lind", "Ines Falk", cast.patient.login_name, "monday.wav"):
+    for private in ("Patient A", "Doctor B", cast.patient.login_name, "monday.wav"):
         assert private not in page.content()
     page.locator("#figures > *").first.evaluate("element => { element.id = 'before'; }")
     expect(page.locator("#before")).to_have_count(0, timeout=15_000)
     assert "Waiting for analysis" in page.locator("main").inner_text()
+
+
+def test_the_operators_page_outlives_a_proxy_that_cannot_reach_the_server(cast: Cast) -> None:
+    page, figures = cast.operator.page, "**/operator/figures"
+    cast.complaints.allow("502")
+    page.route(figures, lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    page.goto(f"{cast.base}/operator")
+    status = page.locator("#operator-status")
+    expect(status).to_contain_text("Hushbeat cannot be reached")
+    page.unroute(figures)
+    expect(status).to_be_empty()
 
 
 # Everybody can use it
@@ -223,13 +239,13 @@ def _visits(cast: Cast, rooms: dict[str, tuple[str, ...]]) -> Iterator[tuple[Pag
         page = people[who].page if who in people else cast.stranger
         for path in paths:
             if path == "patient":
-                cast.doctor.look_at("Mara Lind")
+                cast.doctor.look_at("Patient A")
             else:
                 page.goto(cast.base + path)
             if path in ("/recordings", "patient"):
                 assert people[who].counts() == Counts(3, 1, 1)
             elif path == "/patients":
-                cast.doctor.row("Mara Lind")
+                cast.doctor.row("Patient A")
             elif path.startswith("/account") and who != "operator":
                 people[who].expect_key()
             elif path == "/doctors":
@@ -282,7 +298,7 @@ def test_the_keyboard_is_enough(cast: Cast, window: Window) -> None:
     expect(page.get_by_label("Age of the patient")).to_be_hidden()
     keys.press("ArrowLeft")
     keys.press("Tab")
-    keys.type("Tabea Kees")
+    keys.type("Patient A")
     keys.press("Tab")
     keys.press("Tab")
     keys.type(PASSWORD)

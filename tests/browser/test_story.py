@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 from playwright.sync_api import Request, Route, expect
 
+from crypto.encoding import unb64u
 from crypto.hpke import OVERHEAD_BYTES
 from deploy.local.system import LocalSystem
 from tests.browser.browsers import Complaints
@@ -25,11 +28,11 @@ def test_from_registering_to_taking_the_consent_back(
     window: Window, base: str, recordings: Recordings, complaints: Complaints
 ) -> None:
     doctor, patient = Doctor(window(), base), Patient(window(), base)
-    doctor.register("Dr. Alba Roth")
-    patient.register("Jonas Weber")
-    patient.allow(doctor.code(), "Dr. Alba Roth")
+    doctor.register("Doctor B")
+    patient.register("Patient A")
+    patient.allow(doctor.code(), "Doctor B")
 
-    doctor.look_at("Jonas Weber")
+    doctor.look_at("Patient A")
     assert doctor.counts() == Counts(0, 0, 0)
     doctor.set_range("Balanced", 50, 110)
 
@@ -64,17 +67,17 @@ def test_from_registering_to_taking_the_consent_back(
     expect(patient.page.locator("#recordings tr")).to_have_count(4)
 
     doctor.open("/patients")
-    assert doctor.row("Jonas Weber") == {
+    assert doctor.row("Patient A") == {
         "recordings": "3",
         "sound": "1",
         "rate": "1",
         "range": "set by you",
     }
-    doctor.look_at("Jonas Weber")
+    doctor.look_at("Patient A")
     assert doctor.counts() == Counts(3, 1, 1)
     address = doctor.page.url
 
-    patient.take_back("Dr. Alba Roth")
+    patient.take_back("Doctor B")
     expect(patient.page.locator("#no-consents")).to_be_visible()
     doctor.open("/patients")
     expect(doctor.page.locator("#no-patients")).to_be_visible()
@@ -101,10 +104,10 @@ def _drawn(patient: Patient, name: str) -> bool:
 
 def test_a_range_moves_what_counts(window: Window, base: str, recordings: Recordings) -> None:
     doctor, patient = Doctor(window(), base), Patient(window(), base)
-    doctor.register("Dr. Noel Brandt")
-    patient.register("Ida Sommer")
-    patient.allow(doctor.code(), "Dr. Noel Brandt")
-    doctor.look_at("Ida Sommer")
+    doctor.register("Doctor B")
+    patient.register("Patient A")
+    patient.allow(doctor.code(), "Doctor B")
+    doctor.look_at("Patient A")
     expect(doctor.page.locator("#range-now")).to_contain_text("No range has been set")
     doctor.set_range("Balanced", 120, 140)
     patient.choose([recordings.healthy("slow.wav"), recordings.fast("quick.wav")])
@@ -123,7 +126,7 @@ def test_a_range_moves_what_counts(window: Window, base: str, recordings: Record
 
 def test_the_same_file_counts_once(window: Window, base: str, recordings: Recordings) -> None:
     patient = Patient(window(), base)
-    patient.register("Ben Adler")
+    patient.register("Patient A")
     first = recordings.murmur("first.wav")
     patient.choose([first, recordings.copy(first, "copy.wav")])
     expect(patient.page.locator("#upload-status")).to_have_text(
@@ -143,7 +146,7 @@ def test_a_broken_connection_sends_the_same_bytes_again(
 ) -> None:
     complaints.allow("net::ERR_CONNECTION_RESET")
     patient = Patient(window(), base)
-    patient.register("Cleo Marx")
+    patient.register("Patient A")
     bodies: list[bytes | None] = []
 
     def lose_the_answer_once(route: Route) -> None:
@@ -164,10 +167,157 @@ def test_a_broken_connection_sends_the_same_bytes_again(
     assert patient.counts() == Counts(1, 0, 0)
 
 
+def test_a_recording_that_arrived_damaged_is_sent_again(
+    window: Window, base: str, recordings: Recordings
+) -> None:
+    patient = Patient(window(), base)
+    patient.register("Patient A")
+    path = recordings.fast("dented.wav")
+
+    def damage(route: Route) -> None:
+        body = route.request.post_data_buffer or b""
+        route.continue_(post_data=body[:-1] + bytes([body[-1] ^ 1]))
+
+    patient.page.route(_UPLOADS, damage)
+    patient.choose([path])
+    patient.send()
+    patient.expect_card("dented.wav", "It arrived damaged.")
+    patient.page.unroute(_UPLOADS)
+    patient.choose([path])
+    patient.expect_card("dented.wav", "You have sent this recording before. It arrived damaged.")
+    patient.page.get_by_role("button", name="Try again: dented.wav").click()
+    patient.expect_card("dented.wav", "Counted")
+    patient.open("/recordings")
+    assert patient.counts() == Counts(1, 0, 1)
+    expect(patient.page.locator("#recordings tr")).to_have_count(1)
+
+
+_UPLOADS = re.compile("/api/recordings/[0-9a-f]{32}")
+
+
+def test_a_day_that_the_key_holder_refuses_closes_no_other(
+    window: Window, running_system: LocalSystem, recordings: Recordings, complaints: Complaints
+) -> None:
+    complaints.allow("422")
+    base = running_system.aggregator_url
+    doctor, patient = Doctor(window(), base), Patient(window(), base)
+    doctor.register("Doctor B")
+    patient.register("Patient A")
+    patient.allow(doctor.code(), "Doctor B")
+    made = [recordings.fast("one.wav"), recordings.murmur("two.wav"), recordings.fast("three.wav")]
+    days = [_day(back) for back in (3, 2, 1)]
+    patient.choose(made)
+    for path, day in zip(made, days, strict=True):
+        patient.date(path.name, day)
+    patient.send()
+    for path in made:
+        patient.expect_card(path.name, "Counted")
+
+    def refuse_the_second(route: Route) -> None:
+        statement = json.loads(route.request.post_data or "")["statement"]
+        cells = json.loads(unb64u(statement.split(".")[1]))["cells"]
+        if any(day == days[1] for cell in cells for day, _ in cell["days"]):
+            route.fulfill(
+                status=422,
+                headers={"Access-Control-Allow-Origin": base},
+                json={"type": "urn:hushbeat:problem:not-served"},
+            )
+        else:
+            route.continue_()
+
+    openings = f"{running_system.keyholder_url}/v1/openings"
+    for page in (patient.page, doctor.page):
+        page.route(openings, refuse_the_second)
+    patient.open("/recordings")
+    assert patient.counts() == Counts(2, 0, 2)
+    assert _days(patient) == [["1", "0", "1"], ["–", "–", "–"], ["1", "0", "1"]]
+    rows = patient.page.locator("#days th")
+    expect(rows.nth(1)).to_contain_text("cannot be opened now")
+    expect(rows.filter(has_text="cannot be opened now")).to_have_count(1)
+    expect(patient.page.locator("#counts-note")).to_contain_text("1 day cannot be opened now")
+
+    doctor.open("/patients")
+    row = doctor.row("Patient A")
+    assert (row["recordings"], row["sound"], row["rate"]) == ("2", "0", "2")
+    expect(doctor.page.locator("#patients")).to_contain_text("1 day cannot be opened now")
+
+    for page in (patient.page, doctor.page):
+        page.unroute(openings)
+    patient.page.get_by_role("button", name="Open again").click()
+    expect(patient.page.locator("#counts-note")).to_be_empty()
+    assert patient.counts() == Counts(3, 1, 2)
+
+
+def _day(back: int) -> str:
+    """The date so many days ago."""
+    return (datetime.now(UTC) - timedelta(days=back)).date().isoformat()
+
+
+def _days(patient: Patient) -> list[list[str]]:
+    """The numbers of the table, newest day first."""
+    rows = patient.page.locator("#days tr").all()
+    return [row.locator("td").all_inner_texts() for row in rows]
+
+
+def test_more_days_than_a_request_holds_are_added_up(
+    window: Window, base: str, recordings: Recordings
+) -> None:
+    patient = Patient(window(), base)
+    patient.register("Patient A")
+    patient.choose([recordings.fast("now.wav")])
+    patient.send()
+    patient.expect_card("now.wav", "Counted")
+    asked: list[int] = []
+    patient.page.on(
+        "request",
+        lambda request: (
+            asked.append(len(request.post_data_json["cells"][0]["days"]))
+            if request.url.endswith("/api/openings")
+            else None
+        ),
+    )
+    opened = patient.page.evaluate(
+        """async (days) => {
+            const { page } = await import("/static/js/page.js");
+            const { ownKeys } = await import("/static/js/keys.js");
+            const { openTallies } = await import("/static/js/openings.js");
+            const keys = await ownKeys(page.account.login);
+            const [cell] = await openTallies(keys, [{ pseudonym: page.account.collector, days }]);
+            return [cell.days.length, cell.recordings, cell.sound, cell.rate, cell.closed];
+        }""",
+        [_day(back) for back in reversed(range(9_001))],
+    )
+    assert opened == [9_001, 1, 0, 1, []]
+    assert [number for number in asked if number > 1] == [2_250, 2_250, 2_250, 2_251]
+
+
+def test_an_inconsistent_range_spoils_its_own_heart_rates_alone(window: Window, base: str) -> None:
+    patient = Patient(window(), base)
+    patient.register("Patient A")
+    patient.open("/recordings")
+    assert patient.counts() == Counts(0, 0, 0)
+    patient.page.evaluate(
+        """async () => {
+            const { showCounts } = await import("/static/js/counts-view.js");
+            const cell = (day, recordings, sound, rate) => ({
+                days: [day], recordings, sound, rate, inconsistent: rate > recordings, closed: [],
+            });
+            showCounts([cell("2026-01-01", 3, 1, 1), cell("2026-01-02", 2, 2, 4)]);
+        }"""
+    )
+    assert _days(patient) == [["2", "2", "unreliable"], ["3", "1", "1"]]
+    expect(patient.page.locator("#counts-note")).to_contain_text("range in force was inconsistent")
+    expect(patient.page.locator("#total-sound")).to_contain_text("3 of 5 recordings")
+    expect(patient.page.locator("#total-rate")).to_contain_text("1 of 3 recordings")
+    assert patient.page.locator(".bar-rate").evaluate_all(
+        "(bars) => bars.map((bar) => bar.getAttribute('height') > 0)"
+    ) == [True, False]
+
+
 def test_an_account_without_a_key_gets_one_at_the_first_visit(window: Window, base: str) -> None:
     made = httpx.post(
         f"{base}/api/accounts",
-        json={"display_name": "Dora", "password": PASSWORD, "kind": "patient"},
+        json={"display_name": "Patient A", "password": PASSWORD, "kind": "patient"},
     )
     patient = Patient(window(), base)
     patient.log_in(made.json()["login"])
@@ -184,7 +334,7 @@ def test_another_browser_sends_but_cannot_open(
     window: Window, base: str, recordings: Recordings
 ) -> None:
     at_home, travelling = Patient(window(), base), Patient(window(), base)
-    at_home.register("Emil Kern")
+    at_home.register("Patient A")
     travelling.log_in(at_home.login_name)
     expect(travelling.page.locator("#elsewhere")).to_contain_text("is in another browser")
     expect(travelling.page.locator("#findings")).to_be_hidden()
@@ -208,7 +358,7 @@ def test_registering_goes_on_when_the_key_holder_is_back(
     keyholder = re.compile(re.escape(running_system.keyholder_url))
     page.route(keyholder, lambda route: route.abort())
     patient = Patient(page, running_system.aggregator_url)
-    patient.sign_up("Finn Ott")
+    patient.sign_up("Patient A")
     expect(page.locator("#notice")).to_contain_text("The key holder cannot be reached")
     page.unroute(keyholder)
     patient.open("/account")
@@ -219,7 +369,7 @@ def test_an_exchanged_key_holder_is_refused_loudly(
     window: Window, running_system: LocalSystem, recordings: Recordings
 ) -> None:
     patient = Patient(window(), running_system.aggregator_url)
-    patient.register("Greta Holm")
+    patient.register("Patient A")
     patient.open("/recordings")
     assert patient.counts() == Counts(0, 0, 0)
     patient.page.evaluate(
@@ -239,7 +389,7 @@ def test_an_exchanged_key_holder_is_refused_loudly(
 def test_an_answer_to_another_question_is_not_opened(window: Window, base: str) -> None:
     """An aggregator that answers with somebody's earlier opening opens nothing."""
     patient = Patient(window(), base)
-    patient.register("Ruth Sand")
+    patient.register("Patient A")
     made: list[dict[str, str]] = []
 
     def answer_as_before(route: Route) -> None:
@@ -268,7 +418,7 @@ def test_a_browser_without_the_curves_is_told_so(window: Window, base: str) -> N
             return generate.call(this, algorithm, ...rest);
         };"""
     )
-    Patient(page, base).sign_up("Hans Old")
+    Patient(page, base).sign_up("Patient A")
     expect(page.locator("#notice")).to_contain_text("Please use a current Firefox")
 
 
@@ -298,7 +448,7 @@ def _shape(request: Request, base: str) -> str:
 
 def test_a_wrong_code_finds_nobody(window: Window, base: str, complaints: Complaints) -> None:
     patient = Patient(window(), base)
-    patient.register("Kim Stein")
+    patient.register("Patient A")
     patient.open("/doctors")
     code, status = patient.page.get_by_label("Doctor code"), patient.page.locator("#consent-status")
     code.fill("ABCD")
@@ -313,9 +463,9 @@ def test_a_wrong_code_finds_nobody(window: Window, base: str, complaints: Compla
 def test_a_code_answered_with_another_key_is_refused(window: Window, base: str) -> None:
     """An aggregator that puts its own key under a doctor's code gets no grant."""
     doctor, thief, patient = (kind(window(), base) for kind in (Doctor, Doctor, Patient))
-    doctor.register("Dr. Real")
-    thief.register("Dr. Thief")
-    patient.register("Lea Vogt")
+    doctor.register("Doctor B")
+    thief.register("Doctor C")
+    patient.register("Patient A")
     wanted, stolen = doctor.code(), thief.code()
     patient.page.route(
         re.compile("/api/doctors/"),
@@ -336,18 +486,18 @@ def test_a_consent_that_was_cut_off_is_finished_later(
     """The key holder has the grant, the aggregator not: the next visit delivers it, once."""
     complaints.allow("net::ERR_FAILED")
     doctor, patient = Doctor(window(), base), Patient(window(), base)
-    doctor.register("Dr. Mira Lang")
-    patient.register("Max Paul")
+    doctor.register("Doctor B")
+    patient.register("Patient A")
     code = doctor.code()
     cut = re.compile("/api/consents$")
     patient.page.route(
         cut, lambda route: route.abort() if route.request.method == "POST" else route.continue_()
     )
-    patient.try_to_allow(code, "Dr. Mira Lang")
+    patient.try_to_allow(code, "Doctor B")
     expect(patient.page.locator("#consent-status")).to_contain_text("cannot be reached")
     patient.page.unroute(cut)
     patient.open("/doctors")
     expect(patient.page.locator("#consents li")).to_have_count(1)
     patient.page.reload()
     expect(patient.page.locator("#consents li")).to_have_count(1)
-    patient.take_back("Dr. Mira Lang")
+    patient.take_back("Doctor B")

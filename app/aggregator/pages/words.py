@@ -67,6 +67,20 @@ _WORDS = {
         "counts.of.other": _("of {count} recordings"),
         "counts.opened.one": _("Opened {time}: {count} day with recordings."),
         "counts.opened.other": _("Opened {time}: {count} days with recordings."),
+        "counts.closed.one": _(
+            "{count} day cannot be opened now: the key holder knows of fewer recordings than the "
+            "aggregator. Nothing is lost. Please try again later."
+        ),
+        "counts.closed.other": _(
+            "{count} days cannot be opened now: the key holder knows of fewer recordings than the "
+            "aggregator. Nothing is lost. Please try again later."
+        ),
+        "counts.not-now": _("cannot be opened now"),
+        "counts.inconsistent": _(
+            "A healthy range in force was inconsistent, its lower limit above the upper one: the "
+            "heart-rate counts marked unreliable cannot be relied on and are left out of the sum."
+        ),
+        "counts.unreliable": _("unreliable"),
         "counts.until": _("Earlier, until {day}"),
         "counts.chart": _("Bar chart of the counts a day; the table below says the same."),
     },
@@ -88,8 +102,10 @@ _WORDS = {
         "reason.sample_rate": _("The file's sample rate is out of range."),
         "reason.too_long": _("It is longer than two minutes."),
         "reason.not_finite": _("The file holds values that are no sound."),
-        "reason.sealed_broken": _("It arrived damaged. Please choose the file again."),
-        "reason.quarantined": _("The analysis broke off three times with this file."),
+        "reason.sealed_broken": _("It arrived damaged. Please choose the file and send it again."),
+        "reason.quarantined": _(
+            "The analysis broke off each time. You can choose the file and send it again."
+        ),
         "reason.not_comparable": _("The result could not be counted."),
         "reason.other": _("Reason: {reason}."),
         "upload.reading": _("Reading…"),
@@ -97,6 +113,7 @@ _WORDS = {
         "upload.ready": _("Ready to send"),
         "upload.sealing": _("Sealing…"),
         "upload.sending": _("Sending… {percent} %"),
+        "upload.delayed": _("Trying again in a moment…"),
         "upload.stopped": _("Not sent"),
         "upload.again": _("You have sent this recording before."),
         "upload.twice": _("{name} is already in the list; it will be sent once."),
@@ -107,6 +124,9 @@ _WORDS = {
         "upload.send.one": _("Seal and send {count} recording"),
         "upload.send.other": _("Seal and send {count} recordings"),
         "upload.nothing": _("Nothing left to send"),
+        "error.too-many-waiting": _(
+            "Too many of your recordings are still being analysed. Please try again later."
+        ),
         "error.recording-too-large": _("The file is too large."),
         "error.file-empty": _("The file is empty."),
         "error.file-too-large": _("The file is larger than {megabytes} MB."),

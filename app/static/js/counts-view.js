@@ -6,21 +6,18 @@ const SVG = "http://www.w3.org/2000/svg";
 const CHART = { height: 168, left: 30, right: 8, top: 12, bottom: 24 };
 const LABEL_WIDTH = 56;
 const MOST_DAYS = 31;
+const MOST_STEPS = 4;
 
 let draw = () => {};
 window.addEventListener("resize", () => draw());
 
-/** Shows cells as `openTallies` answers them, oldest first; `older` marks one of several days. */
+/** Shows cells as `openTallies` answers them, oldest first. */
 export function showCounts(cells) {
-  const total = (name) => cells.reduce((sum, cell) => sum + cell[name], 0);
-  const recordings = total("recordings");
-  byId("counts").hidden = recordings === 0;
-  byId("no-counts").hidden = recordings > 0;
-  for (const finding of ["sound", "rate"]) {
-    const tile = byId(`total-${finding}`);
-    part(tile, "count").textContent = number(total(finding));
-    part(tile, "of").textContent = tn("counts.of", recordings);
-  }
+  byId("counts").hidden = cells.length === 0;
+  byId("no-counts").hidden = cells.length > 0;
+  showTotal("sound", cells);
+  showTotal("rate", cells.filter((cell) => !cell.inconsistent));
+  byId("counts-note").textContent = noteOn(cells);
   byId("days").replaceChildren(...cells.toReversed().map(row));
   draw = () => {
     const box = byId("chart");
@@ -30,16 +27,38 @@ export function showCounts(cells) {
   draw();
 }
 
+/** What of these cells could not be opened or relied on, in sentences; mostly nothing. */
+export function noteOn(cells) {
+  const closed = cells.reduce((sum, cell) => sum + cell.closed.length, 0);
+  const sentences = [];
+  if (closed > 0) sentences.push(tn("counts.closed", closed));
+  if (cells.some((cell) => cell.inconsistent)) sentences.push(t("counts.inconsistent"));
+  return sentences.join(" ");
+}
+
+/** The three numbers of a cell, in words where there is no number to show. */
+export function numbersOf({ days, recordings, sound, rate, inconsistent }) {
+  if (days.length === 0) return { recordings: "–", sound: "–", rate: "–" };
+  return {
+    recordings: number(recordings),
+    sound: number(sound),
+    rate: inconsistent ? t("counts.unreliable") : number(rate),
+  };
+}
+
+function showTotal(finding, cells) {
+  const total = (name) => cells.reduce((sum, cell) => sum + cell[name], 0);
+  const tile = byId(`total-${finding}`);
+  part(tile, "count").textContent = number(total(finding));
+  part(tile, "of").textContent = tn("counts.of", total("recordings"));
+}
+
 function row(cell) {
-  const { days } = cell;
+  const days = [...cell.days, ...cell.closed].sort();
   const when =
     days.length === 1 ? dayText(days[0]) : t("counts.until", { day: dayText(days.at(-1)) });
-  return fromTemplate("day-row", {
-    day: when,
-    recordings: number(cell.recordings),
-    sound: number(cell.sound),
-    rate: number(cell.rate),
-  });
+  const closed = cell.closed.length > 0 ? t("counts.not-now") : "";
+  return fromTemplate("day-row", { day: when, closed, ...numbersOf(cell) });
 }
 
 /** Three bars a day that has recordings: recordings, abnormal in sound, abnormal in rate. */
@@ -48,10 +67,10 @@ function chart(cells, width) {
   const svg = shape("svg", { viewBox: `0 0 ${width} ${CHART.height}`, class: "chart" });
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", t("counts.chart"));
-  const most = Math.max(1, ...shown.map((cell) => cell.recordings));
+  const levels = ticks(Math.max(1, ...shown.map((cell) => cell.recordings)));
   const bottom = CHART.height - CHART.bottom;
-  const scale = (bottom - CHART.top) / most;
-  for (const level of most === 1 ? [1] : [Math.ceil(most / 2), most]) {
+  const scale = (bottom - CHART.top) / levels.at(-1);
+  for (const level of levels) {
     const y = bottom - level * scale;
     svg.append(shape("line", { x1: CHART.left, x2: width - CHART.right, y1: y, y2: y }));
     svg.append(label(CHART.left - 8, y + 4, number(level), "end"));
@@ -62,7 +81,7 @@ function chart(cells, width) {
   shown.forEach((cell, i) => {
     const middle = CHART.left + (i + 0.5) * step;
     ["recordings", "sound", "rate"].forEach((name, k) => {
-      const height = cell[name] * scale;
+      const height = name === "rate" && cell.inconsistent ? 0 : cell[name] * scale;
       const x = middle + (k - 1.5) * bar;
       svg.append(
         shape("rect", { x, y: bottom - height, width: bar * 0.86, height, class: `bar-${name}`, rx: 1 }),
@@ -80,6 +99,13 @@ function chart(cells, width) {
     }),
   );
   return svg;
+}
+
+/** Whole numbers from 0 to at least `most`, evenly spaced by 1, 2 or 5 times a power of ten. */
+export function ticks(most) {
+  let step = 1;
+  for (let k = 0; most > MOST_STEPS * step; k++) step = [1, 2, 5][k % 3] * 10 ** Math.floor(k / 3);
+  return Array.from({ length: Math.ceil(most / step) + 1 }, (_, k) => k * step);
 }
 
 function shape(name, attributes) {

@@ -15,20 +15,93 @@ import { aggregator, keyholder } from "./servers.js";
 const SLOT_BITS = BigInt(CELL_BITS / 2);
 const SLOT_MASK = (1n << SLOT_BITS) - 1n;
 
+/** In one request, over all its cells: it stays far below the 256 KiB that the aggregator reads. */
+const MOST_DAYS = 12_000;
+
+/** In one cell; the statement's format holds no more. */
+const MOST_DAYS_OF_CELL = 4_096;
+
+/** How often the key holder is asked for parts of what it refused, before the rest stays closed. */
+const MOST_REFUSED = 32;
+
 /**
- * Opens cells `[{pseudonym, days: [day]}]`, as many at once as one ciphertext holds. Answers one
- * `{pseudonym, days, recordings, sound, rate}` a cell, in the same order.
+ * Opens cells `[{pseudonym, days: [day]}]`, as many at once as one ciphertext and one request hold.
+ * Answers one `{pseudonym, days, recordings, sound, rate, inconsistent, closed}` a cell, in the same
+ * order. `closed` are days that the key holder does not open now, because the aggregator counts more
+ * recordings in them than were compared; the numbers are of the other `days`.
  */
 export async function openTallies(keys, cells) {
   const { maxCells } = await currentManifest();
+  const refused = { times: 0 };
   const opened = [];
-  for (let at = 0; at < cells.length; at += maxCells) {
-    const group = cells.slice(at, at + maxCells);
-    const { statement, key, masked, blind } = await open(keys, { kind: "tally", cells: group });
-    checkScope(statement.cells, group);
-    opened.push(...recoverCounts(masked, blind, key.n, statement.cells));
+  for (const group of groupsOf(cells, maxCells)) {
+    opened.push(...(await openWhatIsServed(keys, group, refused)));
   }
   return opened;
+}
+
+/** Cells that are opened together. A cell that is too long for any request is alone. */
+export function groupsOf(cells, maxCells) {
+  const groups = [];
+  let days = Infinity;
+  for (const cell of cells) {
+    days += cell.days.length;
+    if (days > MOST_DAYS || groups.at(-1).length === maxCells) {
+      groups.push([]);
+      days = cell.days.length;
+    }
+    groups.at(-1).push(cell);
+  }
+  return groups;
+}
+
+/** What is too long or refused together is opened in halves: only what has to be stays closed. */
+async function openWhatIsServed(keys, cells, refused) {
+  const days = cells.reduce((sum, cell) => sum + cell.days.length, 0);
+  if (days <= MOST_DAYS && cells.every((cell) => cell.days.length <= MOST_DAYS_OF_CELL)) {
+    try {
+      return await openTogether(keys, cells);
+    } catch (error) {
+      if (error.code !== "not-served") throw error;
+      refused.times += 1;
+      if (days === 1 || refused.times >= MOST_REFUSED) return cells.map(closedCell);
+    }
+  }
+  const opened = [];
+  for (const half of halves(cells)) {
+    opened.push(...(await openWhatIsServed(keys, half, refused)));
+  }
+  return cells.length > 1 ? opened : [joined(...opened)];
+}
+
+/** Two lists of cells with half of the cells each, or with half of the days of the only cell. */
+function halves(cells) {
+  const [{ pseudonym, days }] = cells;
+  const cut = (list) => [list.slice(0, list.length >> 1), list.slice(list.length >> 1)];
+  return cells.length > 1 ? cut(cells) : cut(days).map((part) => [{ pseudonym, days: part }]);
+}
+
+function joined(one, other) {
+  return {
+    pseudonym: one.pseudonym,
+    days: [...one.days, ...other.days],
+    recordings: one.recordings + other.recordings,
+    sound: one.sound + other.sound,
+    rate: one.rate + other.rate,
+    inconsistent: one.inconsistent || other.inconsistent,
+    closed: [...one.closed, ...other.closed],
+  };
+}
+
+function closedCell({ pseudonym, days }) {
+  const nothing = { recordings: 0, sound: 0, rate: 0, inconsistent: false };
+  return { pseudonym, days: [], ...nothing, closed: days };
+}
+
+async function openTogether(keys, cells) {
+  const { statement, key, masked, blind } = await open(keys, { kind: "tally", cells });
+  checkScope(statement.cells, cells);
+  return recoverCounts(masked, blind, key.n, statement.cells);
 }
 
 /** Opens the check of a healthy range: whether its lower limit is not above its upper one. */
@@ -92,20 +165,28 @@ function checkScope(cells, asked) {
   if (!matches) throw new HushbeatError("bad-statement");
 }
 
-/** The counts of every cell; a wrong key, mask or number of recordings shows as a mismatch. */
+/**
+ * The counts of every cell; a wrong key, mask or number of recordings shows as a mismatch.
+ *
+ * A recording adds two to `rate` if the lower limit of the healthy range was above the upper one and
+ * the heart rate between them: it is below the one and above the other. A cell that shows it is
+ * `inconsistent`; that must not keep the other counts from being read.
+ */
 export function recoverCounts(masked, blind, n, cells) {
   let rest = unmasked(masked, blind, n);
-  const slot = (recordings) => {
+  const slot = (most) => {
     const count = Number(rest & SLOT_MASK);
     rest >>= SLOT_BITS;
-    if (count > recordings) throw new HushbeatError("opening-mismatch");
+    if (count > most) throw new HushbeatError("opening-mismatch");
     return count;
   };
-  const counts = cells.map(({ pseudonym, days }) => {
-    const recordings = days.reduce((sum, [, number]) => sum + number, 0);
+  const counts = cells.map(({ pseudonym, days: stated }) => {
+    const days = stated.map(([day]) => day);
+    const recordings = stated.reduce((sum, [, number]) => sum + number, 0);
     const sound = slot(recordings);
-    const rate = slot(recordings);
-    return { pseudonym, days: days.map(([day]) => day), recordings, sound, rate };
+    const rate = slot(2 * recordings);
+    const inconsistent = rate > recordings;
+    return { pseudonym, days, recordings, sound, rate, inconsistent, closed: [] };
   });
   if (rest !== 0n) throw new HushbeatError("opening-mismatch");
   return counts;

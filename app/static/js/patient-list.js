@@ -1,6 +1,7 @@
 /** The doctor's page: own code, consenting patients, and the counts of all of them in one opening. */
 
 import "./copy.js";
+import { noteOn, numbersOf } from "./counts-view.js";
 import { doctorCode } from "./jws.js";
 import { openTallies } from "./openings.js";
 import { byId, explain, fromTemplate, number, part, t, timeText, tn } from "./page.js";
@@ -43,7 +44,9 @@ async function show() {
     }
     const opened = cells.length > 0 ? await openTallies(identity.keys, cells) : [];
     if (turn !== newest) return;
-    for (const cell of opened) fill(rows.get(cell.pseudonym), cell);
+    for (const cell of opened) {
+      filled(rows.get(cell.pseudonym), { ...numbersOf(cell), note: noteOn([cell]) });
+    }
     const time = timeText(Date.now() / 1000);
     status.textContent = patients.length > 0 ? tn("patients.opened", patients.length, { time }) : "";
   } catch (error) {
@@ -54,12 +57,11 @@ async function show() {
 function rowOf({ pseudonym, display_name: name, range }) {
   const row = fromTemplate("patient-row", { name, range: t(`range.${rangeWord(range)}`) });
   part(row, "name").href = `/patients/${pseudonym}`;
-  fill(row, { recordings: 0, sound: 0, rate: 0 });
-  return row;
+  const none = here ? number(0) : "–";
+  return filled(row, { recordings: none, sound: "–", rate: "–" });
 }
 
-function fill(row, { recordings, sound, rate }) {
-  part(row, "recordings").textContent = here ? number(recordings) : "–";
-  part(row, "sound").textContent = recordings > 0 ? number(sound) : "–";
-  part(row, "rate").textContent = recordings > 0 ? number(rate) : "–";
+function filled(row, texts) {
+  for (const [name, text] of Object.entries(texts)) part(row, name).textContent = text;
+  return row;
 }
