@@ -175,13 +175,14 @@ def _counts(options: argparse.Namespace) -> int:
         opened = openings.open_each_day(collector, first, last, options.patient)
     print(f"{'day':<12}{'recordings':>10}{'sound':>8}{'rate':>8}")
     for one in opened:
-        print(f"{one.days[0]:<12}{one.recordings:>10}{one.sound:>8}{one.rate:>8}")
+        print(f"{one.days[0]:<12}{one.recordings:>10}{one.sound:>8}{_rate(one):>8}")
     totals = (
         sum(one.recordings for one in opened),
         sum(one.sound for one in opened),
-        sum(one.rate for one in opened),
+        sum(one.rate for one in opened if not one.range_inconsistent),
     )
     print(f"{'total':<12}{totals[0]:>10}{totals[1]:>8}{totals[2]:>8}")
+    _warn_of_inconsistent_ranges(opened)
     return 0
 
 
@@ -219,9 +220,23 @@ def _patients(options: argparse.Namespace) -> int:
         one = opened[patient.pseudonym]
         print(
             f"{patient.pseudonym:<34}{patient.display_name:<24}{one.recordings:>10}"
-            f"{one.sound:>8}{one.rate:>8}  {patient.range_state or 'default'}"
+            f"{one.sound:>8}{_rate(one):>8}  {patient.range_state or 'default'}"
         )
+    _warn_of_inconsistent_ranges(list(opened.values()))
     return 0
+
+
+def _rate(one: openings.Opened) -> str:
+    return "?" if one.range_inconsistent else str(one.rate)
+
+
+def _warn_of_inconsistent_ranges(opened: Sequence[openings.Opened]) -> None:
+    if any(one.range_inconsistent for one in opened):
+        print(
+            "A healthy range in force was inconsistent, its lower limit above the upper one: the "
+            "heart-rate counts shown as ? cannot be relied on and are left out of the total.",
+            file=sys.stderr,
+        )
 
 
 def _range(options: argparse.Namespace) -> int:

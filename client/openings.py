@@ -33,7 +33,8 @@ class Opened:
     """The opened counts of one patient over some days. A secret of the collector's.
 
     `recordings`: how many were counted; `sound`, `rate`: how many of them were abnormal by sound
-    and by heart rate.
+    and by heart rate. `range_inconsistent`: `rate` cannot be relied on, because a healthy range
+    with its lower limit above the upper one was in force.
     """
 
     pseudonym: str
@@ -41,6 +42,7 @@ class Opened:
     recordings: int
     sound: int
     rate: int
+    range_inconsistent: bool = False
 
     def __repr__(self) -> str:
         return "Opened"
@@ -129,7 +131,8 @@ def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Op
     recordings = [cell.recordings for cell in statement.cells]
     counts = recover_counts(value, blind, half.key, recordings)
     for scope, number, count in zip(scopes, recordings, counts, strict=True):
-        yield Opened(scope.pseudonym, scope.days, number, count.sound, count.rate)
+        inconsistent = count.range_inconsistent(number)
+        yield Opened(scope.pseudonym, scope.days, number, count.sound, count.rate, inconsistent)
 
 
 @dataclass(frozen=True, repr=False)

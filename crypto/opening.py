@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from crypto.errors import InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import KERNEL, RandomSource
-from crypto.slots import CELL_BITS, COUNT_SLOT_BITS, Counts, max_cells, split
+from crypto.slots import CELL_BITS, COUNT_SLOT_BITS, MOST_RATE, Counts, max_cells, split
 
 
 def recover_counts(
@@ -25,7 +25,8 @@ def recover_counts(
     Raises:
         InvalidEncoding: a number of the wrong width, or not below n.
         PlaintextOutOfRange: more cells than fit under this key.
-        OpeningMismatch: a count above the recordings of its cell, or anything above the last slot.
+        OpeningMismatch: a count above what its recordings can add (one each to `sound`, up to two
+            each to `rate`, see `Counts`), or anything above the last slot.
     """
     _check_cells(key, len(recordings))
     packed = (_number(value, key) - _number(blind, key)) % key.n
@@ -34,8 +35,8 @@ def recover_counts(
     counts = []
     for cell, limit in zip(split(packed, CELL_BITS, len(recordings)), recordings, strict=True):
         sound, rate = split(cell, COUNT_SLOT_BITS, 2)
-        if sound > limit or rate > limit:
-            raise OpeningMismatch("a count exceeds the number of recordings: do not trust it")
+        if sound > limit or rate > MOST_RATE * limit:
+            raise OpeningMismatch("a count exceeds what its recordings add: do not trust it")
         counts.append(Counts(sound, rate))
     return counts
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from client import command_line
 from client.collector import Collector
 from client.errors import BadAnswer, WindowEmpty
 from client.openings import Scope, days_with_recordings, open_patients, open_scopes
@@ -187,13 +188,47 @@ def test_a_value_sealed_for_another_opening_is_refused(
         open_scopes(collector, SCOPE)
 
 
-@pytest.mark.parametrize("counts", [RECORDINGS + 1, (RECORDINGS + 1) << 24, 1 << 48])
+@pytest.mark.parametrize("counts", [RECORDINGS + 1, (2 * RECORDINGS + 1) << 24, 1 << 48])
 def test_more_findings_than_recordings_are_refused(
     servers: OpeningServers, collector: Collector, counts: int
 ) -> None:
     servers.counts = counts
     with pytest.raises(OpeningMismatch):
         open_scopes(collector, SCOPE)
+
+
+@pytest.mark.parametrize(
+    ("rate", "inconsistent"), [(RECORDINGS, False), (RECORDINGS + 1, True), (2 * RECORDINGS, True)]
+)
+def test_a_rate_above_the_recordings_shows_a_range_that_was_inconsistent(
+    servers: OpeningServers, collector: Collector, rate: int, inconsistent: bool
+) -> None:
+    servers.counts = SOUND + (rate << 24)
+    (opened,) = open_scopes(collector, SCOPE)
+    assert (opened.sound, opened.rate, opened.range_inconsistent) == (SOUND, rate, inconsistent)
+
+
+@pytest.mark.parametrize("rate", [RECORDINGS, 2 * RECORDINGS])
+def test_the_command_line_says_that_a_range_was_inconsistent(
+    servers: OpeningServers,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    rate: int,
+) -> None:
+    servers.counts = SOUND + (rate << 24)
+    servers.on["GET /api/tallies"] = lambda _: answer(days=[[DAY, RECORDINGS]])
+    collector = servers.connect(tmp_path)
+    monkeypatch.setattr(command_line, "Collector", lambda _: collector)
+    assert command_line.main(["--folder", str(tmp_path), "--profile", "profile", "counts"]) == 0
+    said = capsys.readouterr()
+    day, total = (line.split() for line in said.out.splitlines()[1:])
+    if rate > RECORDINGS:
+        assert "lower limit above the upper one" in said.err
+        assert (day[1:], total[1:]) == (["5", "3", "?"], ["5", "3", "0"])
+    else:
+        assert said.err == ""
+        assert day[1:] == total[1:] == ["5", "3", "5"]
 
 
 def test_a_long_list_is_opened_in_parts_and_in_order(

@@ -7,17 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.comparison.messages import RangePosition, RecordingPosition
+from crypto.comparison.initiator import Initiator
+from crypto.comparison.messages import FirstItem, RangePosition, RecordingPosition, SecondItem
 from crypto.encoding import unb64u
 from crypto.errors import ForeignKey, InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
-from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, contribution
+from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.opening import open_range_check, open_tally
 from crypto.keyholder.private_key import PrivateKey
+from crypto.keyholder.responder import Responder
 from crypto.messages import Cell
 from crypto.opening import blind_single, blind_tallies, recover_bit, recover_counts
 from crypto.paillier import Ciphertext, PublicKey
-from crypto.random import SeededRandom
+from crypto.random import SeededRandom, new_seed
 from crypto.slots import Counts, check_score, join, max_cells, max_comparisons, split
 
 PATIENT, OTHER = "ab" * 16, "cd" * 16
@@ -212,7 +214,7 @@ def test_bounds_of_each_slot(key: PublicKey, counts: list[tuple[int, int]]) -> N
     width = key.plaintext_bytes
     packed = join((join(count, 24) for count in counts), 48)
     value, blind = packed.to_bytes(width, "big"), bytes(width)
-    exact = [max(count) for count in counts]
+    exact = [max(sound, (rate + 1) // 2) for sound, rate in counts]
     assert recover_counts(value, blind, key, exact) == [Counts(*count) for count in counts]
     for cell, limit in enumerate(exact):
         if limit:
@@ -221,6 +223,33 @@ def test_bounds_of_each_slot(key: PublicKey, counts: list[tuple[int, int]]) -> N
     above = packed + (1 << 48 * len(counts))
     with pytest.raises(OpeningMismatch):
         recover_counts(above.to_bytes(width, "big"), blind, key, exact)
+
+
+def test_a_range_that_is_inconsistent_keeps_nobody_from_the_counts(
+    private_key: PrivateKey, mask_key: MaskKey
+) -> None:
+    """lo = 65535 and hi = 0, accepted by a dishonest doctor: each recording is below and above."""
+    key, responder = private_key.public, Responder(private_key, mask_key)
+    tally = key.constant(0)
+    for number, score in enumerate((40_000, 0), start=1):
+        inputs = FindingInputs(*map(private_key.encrypt, (score, 720, 32_768, 65_535, 0)))
+        initiator = Initiator(key, inputs.comparisons(), new_seed())
+        count, masked = initiator.first()
+        at = position(number)
+        tests = initiator.second(responder.first(FirstItem(at, count, masked)))
+        answer = responder.second(SecondItem(at, count, masked, tests))
+        tally = tally.add(contribution(initiator.bits(answer), key.parse(answer.mask)))
+    ciphertext, blind = blind_tallies(key, [[tally]])
+    cells = [Cell(pseudonym=PATIENT, days=((DAYS[0], 2),))]
+    value = open_tally(private_key, mask_key, key.parse(ciphertext.to_wire()), cells)
+    (counts,) = recover_counts(value, blind, key, [2])
+    assert counts == Counts(sound=1, rate=4)
+    assert counts.range_inconsistent(2)
+
+
+def test_only_more_rates_than_recordings_show_an_inconsistent_range() -> None:
+    flags = [Counts(3, rate).range_inconsistent(3) for rate in range(7)]
+    assert flags == [False, False, False, False, True, True, True]
 
 
 def test_numbers_that_are_no_openings(key: PublicKey) -> None:
