@@ -173,6 +173,8 @@ def test_other_names_make_another_certificate_of_the_same_authority(
     assert _names(files.server) == {"192.168.99.1", "127.0.0.1", "localhost", "ward.local"}
     assert files.authority.read_bytes() == authority
     _read(files.server).verify_directly_issued_by(_read(files.authority))
+    files.provide("192.168.99.1")
+    assert _names(files.server) == {"192.168.99.1", "127.0.0.1", "localhost"}
 
 
 def test_an_address_outside_is_signed_only_if_the_authority_was_made_for_it(
