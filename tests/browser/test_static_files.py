@@ -42,6 +42,13 @@ def test_templates_have_nothing_inline(path: Path) -> None:
         assert "src=" in tag or 'type="application/json"' in tag
 
 
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_no_form_of_a_script_is_sent_by_the_browser_itself(path: Path) -> None:
+    """Before the script listens, a click would put a healthy range into the address."""
+    for form in re.findall(r"<form[^>]*>.*?</form>", path.read_text(), re.DOTALL):
+        assert 'method="dialog"' in form or ('method="post"' in form and "csrf_token" in form)
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_make_no_markup_out_of_text(path: Path) -> None:
     dangerous = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function"

@@ -124,6 +124,25 @@ def test_a_range_moves_what_counts(window: Window, base: str, recordings: Record
     )
 
 
+def test_a_range_never_leaves_in_the_clear(
+    window: Window, base: str, complaints: Complaints
+) -> None:
+    """Not even when the doctor is faster than the page's script."""
+    complaints.allow("net::ERR_FAILED")
+    doctor, patient = Doctor(window(), base), Patient(window(), base)
+    doctor.register("Doctor B")
+    patient.register("Patient A")
+    patient.allow(doctor.code(), "Doctor B")
+    doctor.page.route("**/js/patient-detail.js", lambda route: route.abort())
+    doctor.look_at("Patient A")
+    address = doctor.page.url
+    expect(doctor.page.get_by_role("button", name="Encrypt and set")).to_be_disabled()
+    doctor.page.get_by_label("from", exact=True).press("Enter")
+    doctor.page.evaluate("document.getElementById('range-form').submit()")
+    doctor.page.wait_for_timeout(300)
+    assert doctor.page.url == address
+
+
 def test_the_same_file_counts_once(window: Window, base: str, recordings: Recordings) -> None:
     patient = Patient(window(), base)
     patient.register("Patient A")
@@ -478,6 +497,33 @@ def test_a_code_answered_with_another_key_is_refused(window: Window, base: str) 
         "Stop: the key", timeout=PATIENCE_MS
     )
     expect(patient.page.locator("#doctor-found")).to_be_hidden()
+
+
+def test_a_consent_that_is_there_already_is_gone_on_with(
+    window: Window, base: str, complaints: Complaints
+) -> None:
+    """The key holder takes one grant a doctor; what the aggregator lacks of it is delivered."""
+    complaints.allow("net::ERR_FAILED")
+    complaints.allow("409")
+    doctor, patient = Doctor(window(), base), Patient(window(), base)
+    doctor.register("Doctor B")
+    patient.register("Patient A")
+    code = doctor.code()
+    cut = re.compile("/api/consents$")
+    patient.page.route(
+        cut, lambda route: route.abort() if route.request.method == "POST" else route.continue_()
+    )
+    patient.try_to_allow(code, "Doctor B")
+    expect(patient.page.locator("#consent-status")).to_contain_text("cannot be reached")
+    patient.page.unroute(cut)
+    patient.page.get_by_role("button", name="Allow this doctor").click()
+    expect(patient.page.locator("#consent-status")).to_contain_text("can now open your counts")
+    expect(patient.page.locator("#consents li")).to_have_count(1)
+    patient.allow(code, "Doctor B")
+    expect(patient.page.locator("#consents li")).to_have_count(1)
+    patient.take_back("Doctor B")
+    patient.allow(code, "Doctor B")
+    expect(patient.page.locator("#consents li")).to_have_count(1)
 
 
 def test_a_consent_that_was_cut_off_is_finished_later(

@@ -26,6 +26,7 @@ if (here) {
   });
   byId("open-counts").addEventListener("click", show);
   form.addEventListener("submit", setRange);
+  byId("set-range").disabled = false;
 } else {
   byId("findings").hidden = true;
   form.hidden = true;
