@@ -154,6 +154,17 @@ class Consent(Base):
     """A patient's grant to a doctor: the signed grant, and the signed revocation that ended it."""
 
     __tablename__ = "consents"
+    __table_args__ = (
+        # One in force a patient and doctor, whose key is pinned: one a key as well.
+        Index(
+            "uq_consents_in_force",
+            "patient_id",
+            "doctor_id",
+            unique=True,
+            sqlite_where=text("revoked_at IS NULL"),
+            postgresql_where=text("revoked_at IS NULL"),
+        ),
+    )
 
     grant_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     patient_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Set
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
@@ -18,11 +19,19 @@ from crypto.messages import CollectorKind, Grant, Revocation
 blueprint = Blueprint("grants", __name__)
 
 
-class GrantExists(Problem):
+class GrantConflict(Problem):
     """The grant's identifier is taken by another grant, or by this one, revoked."""
 
+    slug = "grant-conflict"
+    title = "This grant cannot be taken"
+    status = 409
+
+
+class GrantExists(Problem):
+    """This patient has a grant in force to this doctor's key; the member `grant` names it."""
+
     slug = "grant-exists"
-    title = "A grant with this identifier exists"
+    title = "There is a grant to this doctor"
     status = 409
 
 
@@ -62,20 +71,37 @@ def revoke() -> ResponseReturnValue:
     return jsonify(grant=message.grant)
 
 
-def granted_to(collector: str, thumbprint: str) -> set[str]:
-    """The patients whose unrevoked grants name this collector with this key."""
-    query = db.select(GrantRow.patient).filter_by(
-        doctor=collector, doctor_thumbprint=thumbprint, revoked_at=None
+def granted_to(collector: str, thumbprint: str, pseudonyms: Set[str]) -> set[str]:
+    """Those of these patients whose unrevoked grants name this collector with this key."""
+    query = (
+        db.select(GrantRow.patient)
+        .filter_by(doctor=collector, doctor_thumbprint=thumbprint, revoked_at=None)
+        .where(GrantRow.patient.in_(pseudonyms))
+        .distinct()
     )
     return set(db.session.execute(query).scalars())
 
 
 def _store(message: Grant, token: str) -> bool:
     """Whether the grant is new. One that was revoked stays so, whoever sends it again."""
+    # Before the row itself: the same grant, sent twice at once, must not stand in its own way.
+    in_force = db.session.scalar(
+        db.select(GrantRow.grant_id).filter_by(
+            patient=message.patient,
+            doctor=message.doctor,
+            doctor_thumbprint=message.doctor_thumbprint,
+            revoked_at=None,
+        )
+    )
     row = db.session.get(GrantRow, message.grant)
     if row is not None:
-        if row.revoked_at is not None or Grant.claimed(row.grant) != message:
-            raise GrantExists("Sign a new grant with an identifier of its own.")
+        # Not the time of signing: who was told of a grant in force may sign it once more.
+        if row.revoked_at is not None or (row.patient, row.doctor, row.doctor_thumbprint) != (
+            message.patient,
+            message.doctor,
+            message.doctor_thumbprint,
+        ):
+            raise GrantConflict("Sign a new grant with an identifier of its own.")
         return False
     doctor = db.session.get(Collector, message.doctor)
     if doctor is None or (doctor.kind, doctor.thumbprint) != (
@@ -83,6 +109,8 @@ def _store(message: Grant, token: str) -> bool:
         message.doctor_thumbprint,
     ):
         raise UnknownDoctor("Check the doctor's code; the doctor must have enrolled a key.")
+    if in_force is not None:
+        raise GrantExists("One grant to a doctor is enough.", grant=in_force)
     db.session.add(
         GrantRow(
             grant_id=message.grant,

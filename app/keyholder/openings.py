@@ -123,7 +123,7 @@ def _check_scope(claim: Scope, collector: Collector) -> None:
 
 def _check_granted(pseudonyms: set[str], collector: Collector) -> None:
     foreign = pseudonyms - {collector.collector}
-    if foreign and foreign - granted_to(collector.collector, collector.thumbprint):
+    if foreign and foreign - granted_to(collector.collector, collector.thumbprint, foreign):
         raise NotGranted("A patient of this scope has not granted it, or has taken it back.")
 
 

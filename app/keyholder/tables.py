@@ -6,7 +6,7 @@ No account, no stored result and no decrypted number is ever in here. Times are 
 from __future__ import annotations
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, LargeBinary, String
+from sqlalchemy import BigInteger, Index, LargeBinary, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
 
 
@@ -35,6 +35,18 @@ class Grant(Base):
     """A grant signed by the owner; a revocation signed by the owner ends it."""
 
     __tablename__ = "grants"
+    __table_args__ = (
+        # One in force a patient and doctor's key, however many are signed and sent at once.
+        Index(
+            "uq_grants_in_force",
+            "patient",
+            "doctor",
+            "doctor_thumbprint",
+            unique=True,
+            sqlite_where=text("revoked_at IS NULL"),
+            postgresql_where=text("revoked_at IS NULL"),
+        ),
+    )
 
     grant_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     patient: Mapped[str] = mapped_column(String(32), index=True)

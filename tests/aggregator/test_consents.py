@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from flask import Flask
 
@@ -11,6 +14,7 @@ from crypto.jws import CollectorKey, doctor_code
 from crypto.messages import Grant
 from crypto.paillier import PublicKey
 from tests.aggregator.cast import (
+    NOW,
     Cast,
     consent,
     grant_token,
@@ -74,8 +78,9 @@ def test_a_consent_shows_to_both_and_to_nobody_else(cast: Cast) -> None:
 
 def test_the_same_grant_again_changes_nothing(cast: Cast) -> None:
     token, grant = grant_token(cast.patient, cast.doctor)
-    answers = [cast.patient.post("/api/consents", {"grant": token}) for _ in range(2)]
-    assert [a.status_code for a in answers] == [201, 200]
+    later, _ = grant_token(cast.patient, cast.doctor, grant=grant, iat=NOW + 60)
+    answers = [cast.patient.post("/api/consents", {"grant": one}) for one in (token, token, later)]
+    assert [a.status_code for a in answers] == [201, 200, 200]
     assert {a.get_json()["grant"] for a in answers} == {grant}
 
 
@@ -144,20 +149,56 @@ def test_only_the_patient_ends_a_consent(cast: Cast) -> None:
     assert len(cast.patient.get("/api/consents").get_json()["consents"]) == 1
 
 
-def test_two_consents_to_one_doctor_are_one_patient_until_both_end(cast: Cast) -> None:
-    grants = [consent(cast.patient, cast.doctor) for _ in range(2)]
+def test_one_consent_to_a_doctor_is_in_force(either_app: Flask) -> None:
+    cast = Cast(either_app)
+    first = consent(cast.patient, cast.doctor)
+    token, second = grant_token(cast.patient, cast.doctor)
+    answer = cast.patient.post("/api/consents", {"grant": token})
+    assert answer.status_code == 409
+    problem = answer.get_json()
+    assert (problem["type"], problem["grant"]) == ("urn:hushbeat:problem:grant-exists", first)
+    for caller, status in ((cast.colleague, 422), (cast.doctor, 403), (cast.stranger, 401)):
+        answer = caller.post("/api/consents", {"grant": token})
+        assert (answer.status_code, first in answer.text) == (status, False)
+    consent(cast.patient, cast.other_doctor)
+    consent(cast.colleague, cast.doctor)
     assert len(cast.patient.get("/api/consents").get_json()["consents"]) == 2
+    revoke(cast.patient, first)
+    assert cast.patient.post("/api/consents", {"grant": token}).status_code == 201
+    revoke(cast.patient, first)
+    assert len(cast.doctor.get("/api/patients").get_json()["patients"]) == 2, "a late resend"
+    revoke(cast.patient, second)
     assert len(cast.doctor.get("/api/patients").get_json()["patients"]) == 1
-    revoke(cast.patient, grants[0])
-    assert len(cast.doctor.get("/api/patients").get_json()["patients"]) == 1
-    revoke(cast.patient, grants[1])
-    assert cast.doctor.get("/api/patients").get_json()["patients"] == []
 
 
-def test_with_the_last_consent_end_the_doctors_ranges(
-    app: Flask, cast: Cast, key: PublicKey
-) -> None:
-    grants = [consent(cast.patient, cast.doctor) for _ in range(2)]
+def test_consents_sent_at_once_leave_one_in_force(either_app: Flask) -> None:
+    cast, start = Cast(either_app), threading.Barrier(3)
+    tokens = [grant_token(cast.patient, cast.doctor)[0] for _ in range(3)]
+
+    def give(token: str) -> tuple[int, str]:
+        start.wait(timeout=20)
+        client = either_app.test_client()
+        headers = {"Authorization": f"Bearer {cast.patient.token}"}
+        answer = client.post("/api/consents", json={"grant": token}, headers=headers)
+        return answer.status_code, answer.get_json()["grant"]
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(give, tokens))
+    assert sorted(status for status, _ in answers) == [201, 409, 409]
+    assert len({grant for _, grant in answers}) == 1
+
+
+def test_giving_and_taking_back_is_not_for_ever(cast: Cast) -> None:
+    token, grant = grant_token(cast.patient, cast.doctor)
+    answers = [cast.patient.post("/api/consents", {"grant": token}) for _ in range(31)]
+    assert [answer.status_code for answer in answers] == [201] + [200] * 29 + [429]
+    body = {"revocation": revocation_token(cast.patient, grant)}
+    answers = [cast.patient.delete(f"/api/consents/{grant}", body) for _ in range(31)]
+    assert [answer.status_code for answer in answers] == [204] * 30 + [429]
+
+
+def test_with_a_consent_end_the_doctors_ranges(app: Flask, cast: Cast, key: PublicKey) -> None:
+    grant = consent(cast.patient, cast.doctor)
     consent(cast.patient, cast.other_doctor)
     consent(cast.colleague, cast.doctor)
 
@@ -181,7 +222,6 @@ def test_with_the_last_consent_end_the_doctors_ranges(
             ids = (active, pending, of_other_doctor, of_other_patient)
             return [db.session.get_one(Range, one).state for one in ids]
 
-    revoke(cast.patient, grants[0])
     assert states() == ["active", "checked", "checked", "active"]
-    revoke(cast.patient, grants[1])
+    revoke(cast.patient, grant)
     assert states() == ["replaced", "replaced", "checked", "active"]

@@ -156,3 +156,16 @@ def test_one_grant_sent_twice_at_once_is_one_grant(world: World) -> None:
     bodies = [{"grant": message.sign(owner.key)} for _ in range(MANY)]
     answers = together(*[lambda b=b: world.client.post("/v1/grants", json=b) for b in bodies])
     assert sorted(map(slug, answers)) == ["200"] * (MANY - 1) + ["201"]
+
+
+def test_grants_sent_at_once_leave_one_in_force(world: World) -> None:
+    owner, doctor = (world.enrolled(kind) for kind in (CollectorKind.PATIENT, CollectorKind.DOCTOR))
+    messages = [world.grant_message(owner, doctor) for _ in range(MANY)]
+    tokens = [message.sign(owner.key) for message in messages]
+
+    def sending(token: str) -> Callable[[], TestResponse]:
+        return lambda: world.app.test_client().post("/v1/grants", json={"grant": token})
+
+    answers = together(*map(sending, tokens))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * (MANY - 1)
+    assert len({answer.json["grant"] for answer in answers if answer.json}) == 1

@@ -47,6 +47,7 @@ def listed() -> dict[str, Any]:
 
 @consents.post("/consents")
 @only(AccountKind.PATIENT)
+@limiter.limit("30 per minute")
 def give() -> tuple[dict[str, Any], int]:
     grant_id, created = service.grant(account(), json_body(grant=str)["grant"])
     return {"grant": grant_id}, 201 if created else 200
@@ -54,6 +55,7 @@ def give() -> tuple[dict[str, Any], int]:
 
 @consents.delete("/consents/<grant_id>")
 @only(AccountKind.PATIENT)
+@limiter.limit("30 per minute")
 def take_back(grant_id: str) -> tuple[str, int]:
     body = json_body(revocation=str)
     service.revoke(account(), check_id(grant_id), body["revocation"])

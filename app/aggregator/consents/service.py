@@ -22,6 +22,14 @@ class GrantConflict(Problem):
     status = 409
 
 
+class GrantExists(Problem):
+    """The patient has a consent to this doctor in force; the member `grant` names it."""
+
+    slug = "grant-exists"
+    title = "There is a consent to this doctor"
+    status = 409
+
+
 def grant(patient: Account, token: str) -> tuple[str, bool]:
     """Keeps a grant that its patient signed. Returns its id and whether it is new.
 
@@ -29,7 +37,7 @@ def grant(patient: Account, token: str) -> tuple[str, bool]:
         CryptoError: not signed by the patient's pinned key, or malformed.
         InvalidRequest: it speaks of another patient.
         NotFound: no such doctor, or one with another key.
-        GrantConflict: as its name says.
+        GrantConflict, GrantExists: as their names say.
     """
     signed = Grant.verify(token, public_key(patient), time.time())
     if signed.patient != patient.collector:
@@ -46,11 +54,23 @@ def grant(patient: Account, token: str) -> tuple[str, bool]:
     patient_id, doctor_id = patient.id, doctor.id
 
     def work() -> bool:
+        # Before the row itself: the same grant, sent twice at once, must not stand in its own way.
+        in_force = db.session.scalar(
+            select(Consent.grant_id).where(
+                Consent.patient_id == patient_id,
+                Consent.doctor_id == doctor_id,
+                Consent.revoked_at.is_(None),
+            )
+        )
         known = db.session.get(Consent, signed.grant)
         if known is not None:
-            if known.grant != token or known.patient_id != patient_id or known.revoked_at:
+            # Not the time of signing: who was told of a grant in force may sign it once more.
+            people = (known.patient_id, known.doctor_id)
+            if known.revoked_at is not None or people != (patient_id, doctor_id):
                 raise GrantConflict("Sign a new grant.")
             return False
+        if in_force is not None:
+            raise GrantExists("One consent to a doctor is enough.", grant=in_force)
         db.session.add(
             Consent(
                 grant_id=signed.grant,
@@ -68,7 +88,7 @@ def grant(patient: Account, token: str) -> tuple[str, bool]:
 def revoke(patient: Account, grant_id: str, token: str) -> None:
     """Ends a grant by a revocation that its patient signed; again is harmless.
 
-    With the doctor's last grant end the doctor's ranges for this patient.
+    With it end the doctor's ranges for this patient.
 
     Raises:
         CryptoError: not signed by the patient's pinned key, or malformed.
@@ -114,13 +134,13 @@ def consents_of(patient: Account) -> list[Consent]:
 
 def patients_of(doctor: Account) -> list[tuple[Account, int]]:
     """Who consents to a doctor, and since when (Unix seconds), by name."""
-    since: dict[Account, int] = {}
-    for consent in db.session.scalars(
-        select(Consent).where(Consent.doctor_id == doctor.id, Consent.revoked_at.is_(None))
-    ):
-        first = since.get(consent.patient, consent.granted_at)
-        since[consent.patient] = min(first, consent.granted_at)
-    return sorted(since.items(), key=lambda item: (item[0].display_name, item[0].id))
+    rows = db.session.execute(
+        select(Account, Consent.granted_at)
+        .join(Consent, Consent.patient_id == Account.id)
+        .where(Consent.doctor_id == doctor.id, Consent.revoked_at.is_(None))
+    )
+    listed = [(patient, since) for patient, since in rows]
+    return sorted(listed, key=lambda row: (row[0].display_name, row[0].id))
 
 
 def _in_force(doctor_id: int, pseudonym: str) -> bool:

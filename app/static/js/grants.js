@@ -27,22 +27,14 @@ export async function doctorOf(code) {
   return { ...doctor, thumbprint: thumb };
 }
 
-/** Lets the doctor open this patient's counts. */
+/** Lets the doctor open this patient's counts. A grant that is in force already is gone on with. */
 export async function consent(keys, doctor) {
-  const grant = newId();
-  const payload = {
-    grant,
-    patient: page.account.collector,
-    doctor: doctor.collector,
-    doctor_thumbprint: doctor.thumbprint,
-    iat: now(),
-  };
-  await deliver(keys, { grant, token: await sign("hushbeat-grant", payload, keys) });
+  await deliver(keys, await grantMessage(keys, newId(), doctor));
 }
 
 /** Ends a grant. */
 export async function takeBack(keys, grant) {
-  await deliver(keys, { grant, token: await revocationOf(keys, grant), revokes: true });
+  await deliver(keys, await revocationMessage(keys, grant));
 }
 
 /** Delivers what an earlier visit could not; answers how many there were. */
@@ -63,29 +55,75 @@ async function deliver(keys, message) {
     await (message.revokes ? deliverRevocation(message) : deliverGrant(keys, message));
   } catch (error) {
     // A refusal is final; whatever else went wrong is tried again at the next visit.
-    if (error instanceof ProblemError && error.status < 500 && error.status !== 429) {
-      await remove("unconfirmed", key);
-    }
+    if (isFinal(error)) await remove("unconfirmed", key);
     throw error;
   }
   await remove("unconfirmed", key);
 }
 
-async function deliverGrant(keys, { grant, token }) {
-  await keyholder.post("/v1/grants", { grant: token });
+async function deliverGrant(keys, message) {
   try {
-    await aggregator.post("/api/consents", { grant: token });
+    await keyholder.post("/v1/grants", { grant: message.token });
   } catch (error) {
-    if (error instanceof ProblemError && error.status < 500 && error.status !== 429) {
-      await keyholder.post("/v1/revocations", { revocation: await revocationOf(keys, grant) });
-    }
+    const inForce = grantInForce(error);
+    if (!inForce || inForce === message.grant) throw error;
+    // The key holder has one of an earlier time; the aggregator may lack it.
+    await deliver(keys, await grantMessage(keys, inForce, message.doctor));
+    return;
+  }
+  try {
+    await tellAggregator(keys, message);
+  } catch (error) {
+    if (isFinal(error)) await deliverToKeyholder(await revocationMessage(keys, message.grant));
     throw error;
   }
 }
 
-async function deliverRevocation({ grant, token }) {
-  await keyholder.post("/v1/revocations", { revocation: token });
-  await aggregator.remove(`/api/consents/${grant}`, { revocation: token });
+/** The key holder's grant is the one that opens: another one that only the aggregator has ends. */
+async function tellAggregator(keys, { grant, token }) {
+  try {
+    await aggregator.post("/api/consents", { grant: token });
+  } catch (error) {
+    const inForce = grantInForce(error);
+    if (!inForce || inForce === grant) throw error;
+    await deliver(keys, await revocationMessage(keys, inForce));
+    await aggregator.post("/api/consents", { grant: token });
+  }
+}
+
+/** A server that never got the grant has nothing to end: that must not keep it at the other one. */
+async function deliverRevocation(message) {
+  const { grant, token } = message;
+  await deliverToKeyholder(message).catch(unlessNotFound);
+  await aggregator.remove(`/api/consents/${grant}`, { revocation: token }).catch(unlessNotFound);
+}
+
+const deliverToKeyholder = ({ token }) => keyholder.post("/v1/revocations", { revocation: token });
+
+function unlessNotFound(error) {
+  if (!(error instanceof ProblemError && error.status === 404)) throw error;
+}
+
+const isFinal = (error) =>
+  error instanceof ProblemError && error.status < 500 && error.status !== 429;
+
+const grantInForce = (error) =>
+  error instanceof ProblemError && error.code === "grant-exists" ? error.grant : undefined;
+
+async function grantMessage(keys, grant, { collector, thumbprint: thumb }) {
+  const payload = {
+    grant,
+    patient: page.account.collector,
+    doctor: collector,
+    doctor_thumbprint: thumb,
+    iat: now(),
+  };
+  const token = await sign("hushbeat-grant", payload, keys);
+  return { grant, token, doctor: { collector, thumbprint: thumb } };
+}
+
+async function revocationMessage(keys, grant) {
+  return { grant, token: await revocationOf(keys, grant), revokes: true };
 }
 
 function revocationOf(keys, grant) {

@@ -73,6 +73,7 @@ def upgrade() -> None:
     with op.batch_alter_table('consents', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_consents_doctor_id'), ['doctor_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_consents_patient_id'), ['patient_id'], unique=False)
+        batch_op.create_index('uq_consents_in_force', ['patient_id', 'doctor_id'], unique=True, sqlite_where=sa.text("revoked_at IS NULL"), postgresql_where=sa.text("revoked_at IS NULL"))
 
     op.create_table('ranges',
     sa.Column('id', sa.String(length=32), nullable=False),
@@ -155,6 +156,7 @@ def downgrade() -> None:
 
     op.drop_table('ranges')
     with op.batch_alter_table('consents', schema=None) as batch_op:
+        batch_op.drop_index('uq_consents_in_force')
         batch_op.drop_index(batch_op.f('ix_consents_patient_id'))
         batch_op.drop_index(batch_op.f('ix_consents_doctor_id'))
 

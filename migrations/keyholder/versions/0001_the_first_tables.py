@@ -49,6 +49,13 @@ def upgrade() -> None:
     with op.batch_alter_table("grants", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_grants_doctor"), ["doctor"], unique=False)
         batch_op.create_index(batch_op.f("ix_grants_patient"), ["patient"], unique=False)
+        batch_op.create_index(
+            "uq_grants_in_force",
+            ["patient", "doctor", "doctor_thumbprint"],
+            unique=True,
+            sqlite_where=sa.text("revoked_at IS NULL"),
+            postgresql_where=sa.text("revoked_at IS NULL"),
+        )
 
     op.create_table(
         "served_tallies",
@@ -82,6 +89,7 @@ def downgrade() -> None:
     op.drop_table("spent_openings")
     op.drop_table("served_tallies")
     with op.batch_alter_table("grants", schema=None) as batch_op:
+        batch_op.drop_index("uq_grants_in_force")
         batch_op.drop_index(batch_op.f("ix_grants_patient"))
         batch_op.drop_index(batch_op.f("ix_grants_doctor"))
 
