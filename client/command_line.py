@@ -138,9 +138,10 @@ def _register(options: argparse.Namespace) -> int:
 
 
 def _log_in(options: argparse.Namespace) -> int:
-    with _collector(options) as collector:
+    with Collector(_profile(options)) as collector:
         collector.log_in(_password(options))
         collector.enrol()
+        _finish_consents(collector)
         print(f"Logged in as {collector.identity.login}.")
     return 0
 
@@ -258,7 +259,21 @@ def _profile(options: argparse.Namespace) -> Profile:
 
 
 def _collector(options: argparse.Namespace) -> Collector:
-    return Collector(_profile(options))
+    collector = Collector(_profile(options))
+    _finish_consents(collector)
+    return collector
+
+
+def _finish_consents(collector: Collector) -> None:
+    """What an earlier command could not tell both servers; that must not keep this one from it."""
+    try:
+        grants.finish_unconfirmed(collector)
+    except (ClientError, CryptoError) as error:
+        print(
+            f"A consent, or its end, has not reached both servers yet: {error} "
+            "The next command tries again.",
+            file=sys.stderr,
+        )
 
 
 def _password(options: argparse.Namespace) -> str:

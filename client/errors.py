@@ -7,6 +7,7 @@ fit) keeps its class of `crypto.errors`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 PROBLEM_PREFIX = "urn:hushbeat:problem:"
@@ -55,14 +56,23 @@ class Unreachable(ClientError):
 class Refused(ClientError):
     """A server refused. `slug` is the stable name of the problem, `status` the HTTP status.
 
-    `retry_after` is how many seconds the server asked to wait before another try, 0 if it did not.
+    `retry_after` is how many seconds the server asked to wait before another try, 0 if it did not;
+    `problem` is everything that the server said (RFC 9457).
     """
 
-    def __init__(self, status: int, slug: str, message: str, retry_after: int = 0) -> None:
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        message: str,
+        retry_after: int = 0,
+        problem: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.slug = slug
         self.retry_after = retry_after
+        self.problem = problem
 
 
 class NotLoggedIn(Refused):
@@ -117,4 +127,4 @@ def refusal(server: str, status: int, problem: Mapping[str, Any], retry_after: i
     parts = [problem.get("title"), problem.get("detail")]
     said = ": ".join(part.rstrip(".") for part in parts if isinstance(part, str) and part)
     message = f"The {server} refused ({status}). {said or 'It gave no reason'}."
-    return _BY_STATUS.get(status, Refused)(status, slug, message, retry_after)
+    return _BY_STATUS.get(status, Refused)(status, slug, message, retry_after, problem)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 from client.collector import Collector, now
-from client.errors import BadAnswer, DoctorCodeMismatch
+from client.errors import (
+    TRANSIENT,
+    BadAnswer,
+    DoctorCodeMismatch,
+    NotFound,
+    NotLoggedIn,
+    Refused,
+)
 from client.service import field, patiently
 from crypto.encoding import check_id, new_id
 from crypto.jws import doctor_code, thumbprint
@@ -67,10 +76,13 @@ def normalised_code(text: str) -> str:
 
 
 def grant(collector: Collector, doctor: Doctor) -> str:
-    """Lets a doctor open this patient's counts; returns the grant's id.
+    """Lets a doctor open this patient's counts; returns the id of the grant in force.
 
-    The key holder takes it first: it is the one that enforces it.
+    The key holder takes it first: it is the one that enforces it. The signed grant is kept in the
+    profile until both servers have it, so that none stays behind at the key holder unseen. A grant
+    to this doctor that is in force already is gone on with.
     """
+    finish_unconfirmed(collector)
     signed = Grant(
         grant=new_id(),
         patient=collector.pseudonym,
@@ -78,23 +90,121 @@ def grant(collector: Collector, doctor: Doctor) -> str:
         doctor_thumbprint=doctor.thumbprint,
         iat=now(),
     )
-    token = signed.sign(collector.identity.key)
-    patiently(lambda: collector.keyholder.post("/v1/grants", grant=token), _RESEND_SECONDS)
-    patiently(lambda: collector.aggregator.post("/api/consents", grant=token), _RESEND_SECONDS)
-    return signed.grant
+    return _deliver_grant(collector, signed, _RESEND_SECONDS)
 
 
 def revoke(collector: Collector, grant_id: str) -> None:
-    """Takes a grant back; the key holder refuses the doctor from its answer on."""
-    signed = Revocation(grant=check_id(grant_id), patient=collector.pseudonym, iat=now())
-    token = signed.sign(collector.identity.key)
-    patiently(
-        lambda: collector.keyholder.post("/v1/revocations", revocation=token), _RESEND_SECONDS
-    )
-    patiently(
-        lambda: collector.aggregator.delete(f"/api/consents/{grant_id}", revocation=token),
-        _RESEND_SECONDS,
-    )
+    """Takes a grant back; the key holder refuses the doctor from its answer on.
+
+    Raises NotFound if neither server knows it.
+    """
+    collector.profile.drop_unconfirmed("grant", grant_id)
+    _deliver_revocation(collector, _revocation(collector.pseudonym, grant_id), _RESEND_SECONDS)
+
+
+def finish_unconfirmed(collector: Collector) -> int:
+    """Delivers what an earlier command could not; returns how many messages there were.
+
+    A message that a server refuses for good is dropped, and so is its trace at the key holder.
+
+    Raises NotLoggedIn, or an error of `client.errors.TRANSIENT`: the rest stays for the next time.
+    """
+    given = [Grant.claimed(token) for token in collector.profile.unconfirmed("grant")]
+    ended = [Revocation.claimed(token) for token in collector.profile.unconfirmed("revocation")]
+    for consent in given:
+        _settle(partial(_deliver_grant, collector, consent, 0.0))
+    for end in ended:
+        _settle(partial(_deliver_revocation, collector, end, 0.0))
+    return len(given) + len(ended)
+
+
+def _settle(delivery: Callable[[], object]) -> None:
+    try:
+        delivery()
+    except Refused as error:
+        if not _is_final(error):
+            raise
+
+
+def _deliver_grant(collector: Collector, signed: Grant, seconds: float) -> str:
+    """To the key holder, then to the aggregator; returns the id of the grant in force."""
+    own, token = collector.profile, signed.sign(collector.identity.key)
+    own.keep_unconfirmed("grant", signed.grant, token)
+    try:
+        patiently(lambda: collector.keyholder.post("/v1/grants", grant=token), seconds)
+    except Refused as error:
+        if _is_final(error):
+            own.drop_unconfirmed("grant", signed.grant)
+        in_force = _grant_in_force(error)
+        if in_force is None or in_force == signed.grant:
+            raise
+        # The key holder has one of an earlier time; the aggregator may lack it.
+        return _deliver_grant(collector, replace(signed, grant=in_force), seconds)
+    try:
+        _tell_aggregator(collector, signed, token, seconds)
+    except Refused as error:
+        if _is_final(error):
+            # What the aggregator does not list, nobody could take back later.
+            _deliver_revocation(collector, _revocation(signed.patient, signed.grant), seconds)
+            own.drop_unconfirmed("grant", signed.grant)
+        raise
+    own.drop_unconfirmed("grant", signed.grant)
+    return signed.grant
+
+
+def _tell_aggregator(collector: Collector, signed: Grant, token: str, seconds: float) -> None:
+    def post() -> object:
+        return patiently(lambda: collector.aggregator.post("/api/consents", grant=token), seconds)
+
+    try:
+        post()
+    except Refused as error:
+        in_force = _grant_in_force(error)
+        if in_force is None or in_force == signed.grant:
+            raise
+        # The key holder's grant is the one that opens; one that only the aggregator has ends.
+        _deliver_revocation(collector, _revocation(signed.patient, in_force), seconds)
+        post()
+
+
+def _deliver_revocation(collector: Collector, signed: Revocation, seconds: float) -> None:
+    """To both servers; that one of them never got the grant keeps it from neither."""
+    own, token = collector.profile, signed.sign(collector.identity.key)
+    own.keep_unconfirmed("revocation", signed.grant, token)
+    path = f"/api/consents/{signed.grant}"
+    calls: list[Callable[[], object]] = [
+        lambda: collector.keyholder.post("/v1/revocations", revocation=token),
+        lambda: collector.aggregator.delete(path, revocation=token),
+    ]
+    unknown: list[NotFound] = []
+    for call in calls:
+        try:
+            patiently(call, seconds)
+        except NotFound as error:
+            unknown.append(error)
+        except Refused as error:
+            if _is_final(error):
+                own.drop_unconfirmed("revocation", signed.grant)
+            raise
+    own.drop_unconfirmed("revocation", signed.grant)
+    if len(unknown) == len(calls):
+        raise unknown[0]
+
+
+def _revocation(patient: str, grant_id: str) -> Revocation:
+    return Revocation(grant=check_id(grant_id), patient=patient, iat=now())
+
+
+def _is_final(error: Refused) -> bool:
+    """Whether the same bytes would be refused again, even after logging in again."""
+    return error.status < 500 and not isinstance(error, (NotLoggedIn, *TRANSIENT))
+
+
+def _grant_in_force(error: Refused) -> str | None:
+    """Which grant to this doctor a server has already, if that is why it refused."""
+    if error.slug != "grant-exists":
+        return None
+    return check_id(error.problem.get("grant"))
 
 
 def consents(collector: Collector) -> list[Consent]:

@@ -2,6 +2,7 @@
 
 `collector.json` holds the private key and is the only copy: whoever has it is the collector, and
 without it nobody opens the counts. `session.json` holds a bearer token and can be made again.
+`unconfirmed/` holds signed grants and revocations that one of the servers may not have got yet.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from client.errors import ProfileError
 from crypto.at_rest import write_private_file
-from crypto.encoding import b64u, check_hash, unb64u
+from crypto.encoding import b64u, check_hash, check_id, unb64u
 from crypto.errors import CryptoError, InvalidEncoding
 from crypto.jws import CollectorKey
 
@@ -48,12 +49,13 @@ class Identity:
 
 
 class Profile:
-    """The folder of one collector, mode 0700, with its two files of mode 0600."""
+    """The folder of one collector, mode 0700, with its files of mode 0600."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._key_file = folder / "collector.json"
         self._session_file = folder / "session.json"
+        self._unconfirmed = folder / "unconfirmed"
 
     def exists(self) -> bool:
         return self._key_file.exists()
@@ -110,6 +112,28 @@ class Profile:
 
     def keep_token(self, token: str) -> None:
         self._write(self._session_file, {"token": token})
+
+    def keep_unconfirmed(self, kind: str, grant: str, token: str) -> None:
+        """Keeps a signed message about a grant until both servers have answered to it.
+
+        `kind`: `grant` or `revocation`.
+        """
+        self._unconfirmed.mkdir(exist_ok=True, mode=0o700)
+        self._write(self._message_file(kind, grant), {"token": token})
+
+    def drop_unconfirmed(self, kind: str, grant: str) -> None:
+        self._message_file(kind, grant).unlink(missing_ok=True)
+
+    def unconfirmed(self, kind: str) -> list[str]:
+        """The signed messages of this kind that were kept and not dropped."""
+        files = sorted(self._unconfirmed.glob(f"{kind}-*.json"))
+        try:
+            return [_text(_read_private(path), "token") for path in files]
+        except (KeyError, InvalidEncoding) as error:
+            raise ProfileError(f"A file in {self._unconfirmed} is damaged: delete it.") from error
+
+    def _message_file(self, kind: str, grant: str) -> Path:
+        return self._unconfirmed / f"{kind}-{check_id(grant)}.json"
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         write_private_file(path, json.dumps(content, indent=1).encode())
