@@ -18,7 +18,7 @@ from tests.aggregator.cast import PASSWORD, Caller, Cast
 
 
 def registration(**changes: Any) -> dict[str, Any]:
-    return {"display_name": "Anna Müller", "password": PASSWORD, "kind": "patient"} | changes
+    return {"display_name": "Pätient A", "password": PASSWORD, "kind": "patient"} | changes
 
 
 def test_registering_logging_in_and_asking_who_one_is(app: Flask) -> None:
@@ -26,7 +26,7 @@ def test_registering_logging_in_and_asking_who_one_is(app: Flask) -> None:
     answer = caller.post("/api/accounts", registration(age_band="infant"))
     assert answer.status_code == 201
     login = answer.get_json()["login"]
-    assert re.fullmatch(r"anna-muller-\d{5}", login)
+    assert re.fullmatch(r"patient-a-\d{5}", login)
     issued = caller.post("/api/tokens", {"login": login, "password": PASSWORD})
     assert issued.status_code == 201
     assert issued.get_json()["expires_at"] > time.time() + 3600
@@ -34,7 +34,7 @@ def test_registering_logging_in_and_asking_who_one_is(app: Flask) -> None:
     account = caller.get("/api/account").get_json()
     assert account | {"collector": ""} == {
         "login": login,
-        "display_name": "Anna Müller",
+        "display_name": "Pätient A",
         "kind": "patient",
         "collector": "",
         "enrolled": False,
@@ -60,7 +60,7 @@ def test_a_drawn_login_that_is_taken_is_drawn_again(
     monkeypatch.setattr(service.secrets, "randbelow", lambda _: next(drawn))
     caller = Caller(app, None, "")
     logins = [caller.post("/api/accounts", registration()).get_json()["login"] for _ in range(2)]
-    assert logins == ["anna-muller-00007", "anna-muller-00008"]
+    assert logins == ["patient-a-00007", "patient-a-00008"]
 
 
 @pytest.mark.parametrize(
