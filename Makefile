@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-all check bench lock train translations clean
+.PHONY: help setup run demo test test-all check bench lock train translations pictures clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,10 +47,15 @@ train: .venv-training/.training ## Train, evaluate and export the models again: 
 	@.venv-training/bin/python -m models.train --root "$(or $(DATA),../shared/data)"
 	@.venv-training/bin/python -m models.report --root "$(or $(DATA),../shared/data)"
 
-translations: $(VENV)/.runtime ## Extract the messages, update the catalogues and compile them
-	@$(BIN)/pybabel -q extract -F babel.cfg -o app/translations/messages.pot .
-	@$(BIN)/pybabel -q update -i app/translations/messages.pot -d app/translations
+translations: setup ## Extract the messages, update the catalogues and compile them
+	@messages=$$(mktemp) && trap 'rm -f "$$messages"' EXIT && \
+		$(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output -o "$$messages" . && \
+		$(BIN)/pybabel -q update -i "$$messages" -d app/translations --width=100 \
+			--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 	@$(BIN)/pybabel -q compile -d app/translations
+
+pictures: $(VENV)/.tests ## Take the pictures in docs/pictures again
+	@$(BIN)/python -m tests.browser.take_pictures
 
 lock: setup ## Compile requirements*.in into requirements*.txt with hashes
 	@$(BIN)/python -m pip install -q pip-tools

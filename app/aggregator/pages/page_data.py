@@ -35,6 +35,13 @@ def page_data(*groups: str, **more: str) -> dict[str, object]:
     }
 
 
+def pinned_fingerprint() -> str:
+    """The fingerprint of the key holder's manifest key, in groups that a person can compare."""
+    settings: PageSettings = current_app.extensions["hushbeat_pages"]
+    hexadecimal = settings.fingerprint
+    return " ".join(hexadecimal[i : i + 4] for i in range(0, len(hexadecimal), 4))
+
+
 def _account() -> dict[str, object] | None:
     if not current_user.is_authenticated:
         return None
