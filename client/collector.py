@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -80,10 +81,21 @@ class Collector:
 
     def log_in(self, password: str) -> None:
         """Gets a bearer token and keeps it in the profile."""
-        answer = self.aggregator.post("/api/tokens", login=self.identity.login, password=password)
+        asked: dict[str, object] = {"login": self.identity.login, "password": password}
+        if (device := self.profile.device()) is not None:
+            asked["device"] = device
+        answer = self.aggregator.post("/api/tokens", **asked)
         token = field(answer, "token", str)
-        self.profile.keep_token(token)
+        self.profile.keep_session(token, field(answer, "device", str))
         self.aggregator.token = token
+
+    def log_out(self) -> None:
+        """Ends the bearer token at the aggregator and in the profile; again is harmless."""
+        if self.aggregator.token is not None:
+            with suppress(NotLoggedIn):  # it has ended by itself
+                self.aggregator.delete("/api/tokens")
+        self.profile.forget_token()
+        self.aggregator.token = None
 
     def enrol(self) -> None:
         """Pins this collector's public key at both servers; again is harmless.

@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     login.set_defaults(run=_log_in)
     _add_password_file(login)
 
+    logout = commands.add_parser("logout", help="end this profile's login")
+    logout.set_defaults(run=_log_out)
+
     account = commands.add_parser("account", help="show the account and a doctor's code")
     account.set_defaults(run=_account)
 
@@ -143,6 +146,13 @@ def _log_in(options: argparse.Namespace) -> int:
         collector.enrol()
         _finish_consents(collector)
         print(f"Logged in as {collector.identity.login}.")
+    return 0
+
+
+def _log_out(options: argparse.Namespace) -> int:
+    with _collector(options) as collector:
+        collector.log_out()
+        print("Logged out. The keys stay in the profile; log in again with: login")
     return 0
 
 

@@ -105,13 +105,24 @@ class Profile:
 
     def token(self) -> str | None:
         """The bearer token of the last login, if there is one."""
+        return self._session("token")
+
+    def device(self) -> str | None:
+        """What shows the aggregator at the next login that this machine logged in before."""
+        return self._session("device")
+
+    def keep_session(self, token: str, device: str) -> None:
+        self._write(self._session_file, {"token": token, "device": device})
+
+    def forget_token(self) -> None:
+        """Logged out; the machine stays known."""
+        self._write(self._session_file, {"device": self.device()})
+
+    def _session(self, name: str) -> str | None:
         if not self._session_file.exists():
             return None
-        token = _read_private(self._session_file).get("token")
-        return token if isinstance(token, str) else None
-
-    def keep_token(self, token: str) -> None:
-        self._write(self._session_file, {"token": token})
+        value = _read_private(self._session_file).get(name)
+        return value if isinstance(value, str) else None
 
     def keep_unconfirmed(self, kind: str, grant: str, token: str) -> None:
         """Keeps a signed message about a grant until both servers have answered to it.

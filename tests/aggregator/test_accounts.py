@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
+from werkzeug.test import TestResponse
 
-from app.aggregator.accounts import service
+from app.aggregator.accounts import service, throttle
 from app.aggregator.tables import Account, ApiToken, db
 from crypto.jws import CollectorKey, SigningKey, doctor_code
 from crypto.messages import Enrolment
-from tests.aggregator.cast import PASSWORD, Caller, Cast
+from tests.aggregator.cast import PASSWORD, Browser, Caller, Cast
 
 
 def registration(**changes: Any) -> dict[str, Any]:
@@ -61,6 +63,33 @@ def test_a_drawn_login_that_is_taken_is_drawn_again(
     caller = Caller(app, None, "")
     logins = [caller.post("/api/accounts", registration()).get_json()["login"] for _ in range(2)]
     assert logins == ["patient-a-00007", "patient-a-00008"]
+
+
+def test_a_crowded_name_gets_more_digits(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every login of five and six digits were taken."""
+    monkeypatch.setattr(service.secrets, "randbelow", lambda below: 7 if below <= 10**6 else 8)
+    caller = Caller(app, None, "")
+    answers = [
+        caller.post("/api/accounts", registration(display_name="Some Name")) for _ in range(3)
+    ]
+    assert [answer.get_json()["login"] for answer in answers] == [
+        "some-name-00007",
+        "some-name-000007",
+        "some-name-0000008",
+    ]
+    password = {"password": PASSWORD}
+    for answer in answers:
+        assert caller.post("/api/tokens", answer.get_json() | password).status_code == 201
+
+
+def test_no_free_login_is_no_failure_of_the_server(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.secrets, "randbelow", lambda _: 7)
+    caller = Caller(app, None, "")
+    answers = [caller.post("/api/accounts", registration()) for _ in range(9)]
+    assert [answer.status_code for answer in answers] == [201] * 8 + [503]
+    assert answers[-1].get_json()["type"] == "urn:hushbeat:problem:logins-crowded"
 
 
 @pytest.mark.parametrize(
@@ -172,6 +201,54 @@ def test_tokens_are_kept_as_hashes_and_end(app: Flask, cast: Cast) -> None:
     assert cast.patient.get("/api/account").status_code == 401
 
 
+def test_a_token_ends_itself_and_no_other(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        other = service.issue_token(cast.patient.account()).token
+    assert cast.stranger.call("DELETE", "/api/tokens").status_code == 401
+    assert cast.patient.call("DELETE", "/api/tokens").status_code == 204
+    assert cast.patient.get("/api/account").status_code == 401
+    assert cast.patient.call("DELETE", "/api/tokens").status_code == 401
+    assert cast.colleague.get("/api/account").status_code == 200
+    cast.patient.token = other
+    assert cast.patient.get("/api/account").status_code == 200
+
+
+def test_a_session_has_no_token_to_end(app: Flask, cast: Cast) -> None:
+    browser = Browser(app, cast.patient.id)
+    answer = browser.client.delete("/api/tokens", headers={"X-CSRFToken": browser.csrf})
+    assert answer.status_code == 400
+    assert browser.client.delete("/api/tokens").status_code == 400
+    assert cast.patient.get("/api/account").status_code == 200
+
+
+def test_logging_out_of_pages_leaves_programs_logged_in(app: Flask, cast: Cast) -> None:
+    browser = Browser(app, cast.patient.id)
+    browser.client.post("/logout", data={"csrf_token": browser.csrf})
+    assert cast.patient.get("/api/account").status_code == 200
+
+
+def test_an_account_has_only_so_many_tokens(
+    either_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, clock = either_app, itertools.count(int(time.time()) + 10)
+    cast = Cast(app)
+    monkeypatch.setattr(service.time, "time", lambda: next(clock))
+    with app.app_context():
+        account = cast.patient.account()
+        for _ in range(service.MAX_TOKENS - 1):
+            newest = service.issue_token(account).token
+    assert cast.patient.get("/api/account").status_code == 200, "the first of twenty"
+    with app.app_context():
+        service.issue_token(cast.patient.account())
+    assert cast.patient.get("/api/account").status_code == 401, "the oldest goes"
+    with app.app_context():
+        own = select(func.count()).where(ApiToken.account_id == cast.patient.id)
+        assert db.session.scalar(own) == service.MAX_TOKENS
+    cast.patient.token = newest
+    assert cast.patient.get("/api/account").status_code == 200
+    assert cast.colleague.get("/api/account").status_code == 200
+
+
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer x", "Basic eDp4", "bearer\tx"])
 def test_a_wrong_token_is_nobody(app: Flask, cast: Cast, header: str) -> None:
     answer = cast.stranger.get("/api/account", headers={"Authorization": header})
@@ -195,6 +272,81 @@ class TestThrottling:
         assert attempt(PASSWORD, "192.0.2.2") == 201, "the owner is not locked out elsewhere"
         later = [attempt("x" * 12, f"198.51.100.{n}") for n in range(12)]
         assert later[-1] == 429, "a login is not tried from everywhere either"
+
+    @staticmethod
+    def attempt(cast: Cast, password: str, address: str, **more: str) -> TestResponse:
+        body = {"login": cast.patient.login, "password": password} | more
+        return cast.stranger.post("/api/tokens", body, environ_overrides={"REMOTE_ADDR": address})
+
+    def test_only_failures_count_for_a_login(self, cast: Cast) -> None:
+        for n in range(15):
+            assert self.attempt(cast, PASSWORD, f"198.51.100.{n}").status_code == 201
+
+    def test_strangers_do_not_lock_out_a_device_that_is_known(self, cast: Cast) -> None:
+        device = self.attempt(cast, PASSWORD, "192.0.2.1").get_json()["device"]
+        failed = [self.attempt(cast, "x" * 12, f"198.51.100.{n}") for n in range(11)]
+        assert [answer.status_code for answer in failed] == [401] * 10 + [429]
+        assert self.attempt(cast, PASSWORD, "192.0.2.2").status_code == 429
+        assert self.attempt(cast, PASSWORD, "192.0.2.2", device=device).status_code == 201
+
+    def test_a_known_device_guesses_no_more_often(self, cast: Cast) -> None:
+        device = self.attempt(cast, PASSWORD, "192.0.2.1").get_json()["device"]
+        guesses = [
+            self.attempt(cast, "x" * 12, f"198.51.100.{n}", device=device).status_code
+            for n in range(3)
+        ]
+        assert guesses == [401, 401, 429]
+
+    def test_a_device_is_known_to_one_account(self, cast: Cast) -> None:
+        body = {"login": cast.colleague.login, "password": PASSWORD}
+        foreign = cast.stranger.post("/api/tokens", body).get_json()["device"]
+        own = self.attempt(cast, PASSWORD, "192.0.2.1").get_json()["device"]
+        for n in range(10):
+            self.attempt(cast, "x" * 12, f"198.51.100.{n}")
+        for n, device in enumerate((foreign, own[:-2], "x", "", "é", "W10.x.y")):
+            answer = self.attempt(cast, PASSWORD, f"192.0.2.{n + 10}", device=device)
+            assert answer.status_code == 429, device
+
+    def test_a_device_is_forgotten_after_a_year(
+        self, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        device = self.attempt(cast, PASSWORD, "192.0.2.1").get_json()["device"]
+        for n in range(10):
+            self.attempt(cast, "x" * 12, f"198.51.100.{n}")
+        monkeypatch.setattr(throttle, "VOUCHER_SECONDS", -1)
+        assert self.attempt(cast, PASSWORD, "192.0.2.2", device=device).status_code == 429
+
+    def test_a_browser_keeps_being_known(self, app: Flask, cast: Cast) -> None:
+        browser = Browser(app)
+        form = {"csrf_token": browser.csrf, "login": cast.patient.login, "password": PASSWORD}
+        answer = browser.client.post("/login", data=form)
+        assert answer.status_code == 302
+        (cookie,) = (c for c in answer.headers.getlist("Set-Cookie") if "hushbeat-device" in c)
+        assert {"HttpOnly", "SameSite=Lax", "Path=/login"} <= set(cookie.split("; "))
+        value = cookie.partition("=")[2].partition(";")[0]
+        for n in range(11):
+            self.attempt(cast, "x" * 12, f"198.51.100.{n}")
+        later, unknown = Browser(app), Browser(app)
+        later.client.set_cookie("hushbeat-device", value, path="/login")
+        for one, status in ((unknown, 429), (later, 302)):
+            sent = form | {"csrf_token": one.csrf}
+            assert one.client.post("/login", data=sent).status_code == status
+
+    def test_an_ipv6_network_is_one_address(self, cast: Cast) -> None:
+        tries = [
+            self.attempt(cast, "x" * 12, address).status_code
+            for address in ("2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:0:3", "2001:db8:0:1::1")
+        ]
+        assert tries == [401, 401, 429, 401]
+        mapped = [
+            self.attempt(cast, "x" * 12, address).status_code
+            for address in ("192.0.2.7", "::ffff:192.0.2.7", "192.0.2.7", "::ffff:192.0.2.8")
+        ]
+        assert mapped == [401, 401, 429, 401]
+
+    @pytest.mark.parametrize("address", ["", "unix:", "fe80::1%eth0", "x" * 200])
+    def test_an_address_that_is_none_ends_in_no_failure(self, cast: Cast, address: str) -> None:
+        assert self.attempt(cast, "x" * 12, address).status_code == 401
 
     def test_many_logins_from_one_address(self, cast: Cast) -> None:
         answers = [

@@ -63,7 +63,7 @@ class FakeServers:
         """A collector that registered before and is logged in."""
         profile = Profile(folder / "profile")
         profile.create(Identity.generate("somebody-12", KEYHOLDER, self.fingerprint))
-        profile.keep_token("a-token")
+        profile.keep_session("a-token", "a-device")
         return profile
 
     def collector(self, folder: Path) -> Collector:

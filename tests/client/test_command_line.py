@@ -87,6 +87,10 @@ def test_the_whole_way(
 
     status, out, _ = run("patient", "login", "--password-file", password_file)
     assert (status, "Logged in" in out) == (0, True)
+    for _ in range(2):
+        status, out, _ = run("patient", "logout")
+        assert (status, "Logged out" in out) == (0, True)
+    assert run("patient", "account")[2].startswith("NotLoggedIn: ")
 
 
 def test_a_profile_that_is_not_there(run: Run) -> None:

@@ -18,7 +18,7 @@ FINGERPRINT = "0f" * 32
 def profile(tmp_path: Path) -> Profile:
     profile = Profile(tmp_path / "somebody")
     profile.create(Identity.generate("somebody-12", "http://keyholder.test", FINGERPRINT))
-    profile.keep_token("a-token")
+    profile.keep_session("a-token", "a-device")
     return profile
 
 
@@ -31,7 +31,9 @@ def test_what_was_written_is_read(profile: Profile) -> None:
     one, other = profile.identity(), Profile(profile.folder).identity()
     assert one.key.thumbprint == other.key.thumbprint
     assert (one.id_key, one.login, one.fingerprint) == (other.id_key, "somebody-12", FINGERPRINT)
-    assert profile.token() == "a-token"
+    assert (profile.token(), profile.device()) == ("a-token", "a-device")
+    profile.forget_token()
+    assert (profile.token(), profile.device()) == (None, "a-device")
 
 
 def test_nobody_else_can_read_it(profile: Profile) -> None:

@@ -8,6 +8,8 @@ from flask import Blueprint
 
 from app.aggregator.access import account, only
 from app.aggregator.accounts import service
+from app.aggregator.accounts.sessions import bearer_token
+from app.aggregator.accounts.throttle import new_voucher
 from app.aggregator.extensions import limiter
 from app.aggregator.tables import AccountKind
 from app.common.problems import InvalidRequest
@@ -35,9 +37,17 @@ def register() -> tuple[dict[str, Any], int]:
 
 @accounts.post("/tokens")
 def issue_token() -> tuple[dict[str, Any], int]:
-    body = json_body(login=str, password=str)
-    issued = service.issue_token(service.authenticate(body["login"], body["password"]))
-    return {"token": issued.token, "expires_at": issued.expires_at}, 201
+    body = json_body(login=str, password=str, device=str | None)
+    own = service.authenticate(body["login"], body["password"], body["device"])
+    device = new_voucher(own.login)
+    issued = service.issue_token(own)
+    return {"token": issued.token, "expires_at": issued.expires_at, "device": device}, 201
+
+
+@accounts.delete("/tokens", provide_automatic_options=False)
+def end_token() -> tuple[str, int]:
+    service.end_token(bearer_token())
+    return "", 204
 
 
 @accounts.get("/account")

@@ -13,10 +13,14 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.aggregator.accounts.throttle import count_login, count_registration
+from app.aggregator.accounts.throttle import (
+    count_failed_login,
+    count_login,
+    count_registration,
+)
 from app.aggregator.services import services
 from app.aggregator.tables import Account, AccountKind, ApiToken, db
 from app.common.database import in_transaction
@@ -31,10 +35,14 @@ MIN_PASSWORD = 12
 MAX_PASSWORD = 256
 MAX_DISPLAY_NAME = 80
 TOKEN_SECONDS = 30 * 24 * 3600
+MAX_TOKENS = 20
+"""Live bearer tokens of one account; a further one ends the oldest."""
 ENROLMENT_SECONDS = 600
 
 _LOGIN = re.compile(r"[a-z0-9-]{1,64}")
-_LOGIN_DIGITS = 5
+_LOGIN_DIGITS = range(5, 13)
+"""How many digits a login ends with; more than the fewest only where the shorter are crowded."""
+_DRAWS = 3
 _MAX_SLUG = 40
 
 # RFC 9106, section 4, second recommended option.
@@ -75,6 +83,15 @@ class UnknownAgeBand(Problem):
     status = 422
 
 
+class LoginsCrowded(Problem):
+    """No free login could be drawn for a name that too many others have."""
+
+    slug = "logins-crowded"
+    title = "No login is free for this name"
+    status = 503
+    retry_after = 10
+
+
 class KeyAlreadyPinned(Problem):
     """The account has another collector key, or the key belongs to another account."""
 
@@ -92,7 +109,7 @@ class IssuedToken:
 
 
 def register(display_name: str, password: str, kind: AccountKind, age_band: str) -> Account:
-    """Makes an account. Its login is made from the name and five random digits.
+    """Makes an account. Its login is made from the name and five random digits, or more.
 
     Args:
         age_band: one of `crypto.findings.AgeBand`; means something for patients only.
@@ -139,8 +156,11 @@ def create_account(
     return db.session.get_one(Account, in_transaction(db, work))
 
 
-def authenticate(login: str, password: str) -> Account:
+def authenticate(login: str, password: str, voucher: str | None = None) -> Account:
     """The account of a login and its password.
+
+    Args:
+        voucher: `throttle.new_voucher` of an earlier log-in on the same device, if there is one.
 
     Raises:
         BadCredentials: an unknown login and a wrong password look and take the same.
@@ -149,7 +169,7 @@ def authenticate(login: str, password: str) -> Account:
     login = login.strip().lower()
     # What cannot be a login is looked up under a name that nobody has.
     login = login if _LOGIN.fullmatch(login) else ""
-    count_login(login)
+    count_login(login, voucher)
     account: Account | None = db.session.scalar(select(Account).where(Account.login == login))
     stored = account.password_hash if account else _nobody
     try:
@@ -157,6 +177,7 @@ def authenticate(login: str, password: str) -> Account:
     except (VerificationError, InvalidHashError):
         account = None
     if account is None:
+        count_failed_login(login)
         raise BadCredentials("Check the login, with its digits, and the password.")
     if _hasher.check_needs_rehash(stored):
         _set(account.id, password_hash=_hasher.hash(password))
@@ -169,12 +190,26 @@ def renew_session(account_id: int) -> None:
 
 
 def issue_token(account: Account) -> IssuedToken:
-    """A new bearer token for a program; only its hash is kept."""
+    """A new bearer token for a program; only its hash is kept. The oldest beyond MAX_TOKENS end."""
     account_id = account.id
     token = secrets.token_urlsafe(32)
     now = int(time.time())
 
     def work() -> None:
+        # Two at once take turns: each sees what the other one left.
+        db.session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
+        newest = (
+            select(ApiToken.token_hash)
+            .where(ApiToken.account_id == account_id, ApiToken.expires_at > now)
+            .order_by(ApiToken.expires_at.desc(), ApiToken.token_hash)
+            .limit(MAX_TOKENS - 1)
+        )
+        kept = list(db.session.scalars(newest))
+        db.session.execute(
+            delete(ApiToken).where(
+                ApiToken.account_id == account_id, ApiToken.token_hash.not_in(kept)
+            )
+        )
         db.session.add(
             ApiToken(
                 token_hash=_token_hash(token),
@@ -185,6 +220,14 @@ def issue_token(account: Account) -> IssuedToken:
 
     in_transaction(db, work)
     return IssuedToken(token, now + TOKEN_SECONDS)
+
+
+def end_token(token: str) -> None:
+    """Makes a bearer token worthless; again is harmless."""
+    hashed = _token_hash(token)
+    in_transaction(
+        db, lambda: db.session.execute(delete(ApiToken).where(ApiToken.token_hash == hashed))
+    )
 
 
 def account_of_token(token: str) -> Account | None:
@@ -287,4 +330,9 @@ def _check_password(password: str) -> None:
 def _draw_login(display_name: str, kind: AccountKind) -> str:
     letters = unicodedata.normalize("NFKD", display_name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")[:_MAX_SLUG].strip("-")
-    return f"{slug or kind.value}-{secrets.randbelow(10**_LOGIN_DIGITS):0{_LOGIN_DIGITS}d}"
+    for digits in _LOGIN_DIGITS:
+        for _ in range(_DRAWS):
+            login = f"{slug or kind.value}-{secrets.randbelow(10**digits):0{digits}d}"
+            if db.session.scalar(select(Account.id).where(Account.login == login)) is None:
+                return login
+    raise LoginsCrowded("Choose another name.")

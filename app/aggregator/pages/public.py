@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from app.aggregator.access import account
 from app.aggregator.accounts import service
-from app.aggregator.accounts.sessions import log_in, log_out
+from app.aggregator.accounts.sessions import log_in, log_out, voucher
 from app.aggregator.accounts.throttle import TooManyAttempts
 from app.aggregator.pages.blueprint import pages
 from app.aggregator.pages.forms import LoginForm, RegistrationForm
@@ -69,7 +69,7 @@ def login() -> Page:
     if not form.validate_on_submit():
         return _answer("pages/login.html", form)
     try:
-        found = service.authenticate(form.login.data, form.password.data)
+        found = service.authenticate(form.login.data, form.password.data, voucher())
     except service.BadCredentials:
         form.form_errors = [
             _("Login name and password do not fit. The login name ends with digits.")
@@ -84,7 +84,7 @@ def login() -> Page:
 
 @pages.post("/logout")
 def logout() -> Page:
-    """Ends the session everywhere."""
+    """Ends the session in every browser; programs keep their tokens."""
     log_out(account())
     return redirect(url_for("pages.welcome"))
 
