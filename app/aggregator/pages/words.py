@@ -144,6 +144,9 @@ _WORDS = {
         "doctors.taken-back": _("{name} can no longer open your counts."),
         "doctors.take-back": _("Take back the consent for {name}"),
         "error.not-found": _("There is no doctor with this code. Please compare it once more."),
+        "error.grant-conflict": _(
+            "This consent was taken back in the meantime. Please load the page again."
+        ),
         "error.doctor-code-mismatch": _(
             "Stop: the key that came with this code is not the doctor's. Nothing was allowed."
         ),
