@@ -63,7 +63,7 @@ class Line(httpx.BaseTransport):
         return self._inner.handle_request(request)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _affordable() -> Iterator[None]:
     """Small Paillier keys, and passwords that are hashed in a moment."""
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -75,7 +75,7 @@ def _affordable() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def worker_keys(home: Path) -> tuple[SealingKey, SigningKey]:
     sealing, report = SealingKey.generate(), SigningKey.generate()
     entry = {"key_id": sealing.key_id, "public": b64u(sealing.public)}
@@ -84,7 +84,7 @@ def worker_keys(home: Path) -> tuple[SealingKey, SigningKey]:
     return sealing, report
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with both roles' secrets and one empty, migrated database to copy."""
     folder = tmp_path_factory.mktemp("home")
@@ -92,7 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keyholder(
     home: Path, worker_keys: tuple[SealingKey, SigningKey], _affordable: None
 ) -> Keyholder:
@@ -143,7 +143,7 @@ def app(config: AggregatorConfig, line: Line) -> Iterator[Flask]:
     _dispose(made)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgres_database(postgres: PostgresServer) -> str:  # noqa: F811
     """One migrated database, emptied for each test."""
     url = postgres.new_database()

@@ -51,6 +51,7 @@ def test_the_demonstration_holds(demo: Demo, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not for uploading")
     status, out, err = demo("--recordings", str(tmp_path))
     both = {"recordings": 2, "sound": 1, "rate": 1}
+    assert out, err
     assert json.loads(out.splitlines()[-1]) == {
         "uploaded": 4,
         "counted": 2,
