@@ -47,12 +47,25 @@ class _Environment:
             raise ConfigurationError(f"{name} must begin with http:// or https://, not {value!r}.")
         return value
 
+    def aggregator_url(self) -> str:
+        return self.url("AGGREGATOR_URL", "http://127.0.0.1:8000")
+
+    def keyholder_url(self) -> str:
+        return self.url("KEYHOLDER_URL", "http://127.0.0.1:8001")
+
+    def max_upload_bytes(self) -> int:
+        return self.number("MAX_UPLOAD_BYTES", 20_000_000, 1_000, 1_000_000_000)
+
     def home(self) -> Path:
         return Path(self.text("HUSHBEAT_HOME", "var")).resolve()
 
 
 def _sqlite(path: Path) -> str:
     return f"sqlite:///{path}"
+
+
+def _fingerprint_file(home: Path) -> Path:
+    return home / "public" / "keyholder-fingerprint"
 
 
 def _broker(env: _Environment, home: Path) -> str:
@@ -91,9 +104,9 @@ class AggregatorConfig:
             ),
             broker_url=_broker(env, home),
             blob_url=env.text("BLOB_URL", f"file://{home / 'blobs'}"),
-            public_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
-            keyholder_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
-            max_upload_bytes=env.number("MAX_UPLOAD_BYTES", 20_000_000, 1_000, 1_000_000_000),
+            public_url=env.aggregator_url(),
+            keyholder_url=env.keyholder_url(),
+            max_upload_bytes=env.max_upload_bytes(),
             max_waiting_recordings=env.number("MAX_WAITING_RECORDINGS", 200, 1, 1_000_000),
             max_waiting_bytes=env.number(
                 "MAX_WAITING_BYTES", 500_000_000, 1_000, 1_000_000_000_000
@@ -115,7 +128,7 @@ class AggregatorConfig:
     @property
     def fingerprint_file(self) -> Path:
         """The pinned fingerprint of the key holder's manifest key."""
-        return self.home / "public" / "keyholder-fingerprint"
+        return _fingerprint_file(self.home)
 
     @property
     def secure_cookies(self) -> bool:
@@ -141,8 +154,8 @@ class KeyholderConfig:
             database_url=env.text(
                 "DATABASE_URL", _sqlite(home / "keyholder" / "keyholder.sqlite3")
             ),
-            public_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
-            aggregator_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
+            public_url=env.keyholder_url(),
+            aggregator_url=env.aggregator_url(),
             openings_per_hour=env.number("OPENINGS_PER_HOUR", 600, 1, 1_000_000),
         )
 
@@ -164,7 +177,7 @@ class KeyholderConfig:
     @property
     def fingerprint_file(self) -> Path:
         """Where `init` writes the fingerprint that everybody else pins."""
-        return self.home / "public" / "keyholder-fingerprint"
+        return _fingerprint_file(self.home)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +197,9 @@ class InferenceConfig:
         return cls(
             home=home,
             broker_url=_broker(env, home),
-            aggregator_url=env.url("AGGREGATOR_URL", "http://127.0.0.1:8000"),
-            keyholder_url=env.url("KEYHOLDER_URL", "http://127.0.0.1:8001"),
-            max_upload_bytes=env.number("MAX_UPLOAD_BYTES", 20_000_000, 1_000, 1_000_000_000),
+            aggregator_url=env.aggregator_url(),
+            keyholder_url=env.keyholder_url(),
+            max_upload_bytes=env.max_upload_bytes(),
         )
 
     @property
@@ -200,7 +213,7 @@ class InferenceConfig:
 
     @property
     def fingerprint_file(self) -> Path:
-        return self.home / "public" / "keyholder-fingerprint"
+        return _fingerprint_file(self.home)
 
 
 def celery_settings(broker_url: str) -> dict[str, object]:

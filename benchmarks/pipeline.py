@@ -7,7 +7,6 @@ backlog is judged and counted; and judging alone, without servers.
 from __future__ import annotations
 
 import secrets
-import socket
 import statistics
 import tempfile
 import time
@@ -20,7 +19,7 @@ from benchmarks.report import Figure, figure, publish, timed
 from client.collector import Collector
 from client.profile import Profile
 from client.uploading import upload, wait_until_finished
-from deploy.local.system import LocalSystem
+from deploy.local.system import LocalSystem, free_ports
 from models.synthesis import phonocardiogram, wav_bytes
 from workers.inference.judge import Judge
 
@@ -37,7 +36,7 @@ def main() -> None:
     alone = figure("judge 10 s of sound", "ms CPU", timed(lambda: judge.judge(sample), 50, _cpu))
     with tempfile.TemporaryDirectory(prefix="hushbeat-bench-") as name:
         folder = Path(name)
-        port, keyholder_port = _free_ports()
+        port, keyholder_port = free_ports()
         home = folder / "home"
         with LocalSystem(home, port=port, keyholder_port=keyholder_port) as system:
             fingerprint = (home / "public" / "keyholder-fingerprint").read_text().strip()
@@ -117,13 +116,6 @@ def _today() -> date:
 
 def _cpu() -> float:
     return time.process_time()
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        for one in (first, second):
-            one.bind(("127.0.0.1", 0))
-        return int(first.getsockname()[1]), int(second.getsockname()[1])
 
 
 if __name__ == "__main__":

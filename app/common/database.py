@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import Connection, CursorResult, Engine, Update, event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 BUSY_TIMEOUT_SECONDS = 10
@@ -69,6 +69,14 @@ def in_transaction(db: SQLAlchemy, work: Callable[[], T]) -> T:
         else:
             return result
     raise AssertionError("unreachable")  # pragma: no cover
+
+
+def changes_a_row(db: SQLAlchemy, statement: Update) -> bool:
+    """Whether an UPDATE of the session's transaction met a row; loaded objects stay as they are."""
+    result: CursorResult[Any] = db.session.execute(  # type: ignore[assignment]
+        statement, execution_options={"synchronize_session": False}
+    )
+    return result.rowcount > 0
 
 
 def driver_url(url: str) -> str:

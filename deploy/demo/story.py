@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from client.uploading import State, recording_id
 from deploy.demo.evidence import Known, KnownPerson, KnownRecording
 from deploy.demo.leak_search import search
 from deploy.demo.truth import Counts, Truth, expected_counts, judge
-from deploy.local.system import LocalSystem
+from deploy.local.system import LocalSystem, free_ports
 from workers.inference.judge import Judge
 
 HEALTHY = HealthyRange(lo=527, hi=1_017, threshold=31_321)
@@ -66,7 +65,7 @@ def tell(folder: Path, files: Sequence[Path], say: Say) -> Result:
     temporary.mkdir()
     began = int(time.time())
     say("Making keys and databases, starting every process.")
-    port, keyholder_port = _free_ports()
+    port, keyholder_port = free_ports()
     with LocalSystem(
         home,
         port=port,
@@ -221,11 +220,3 @@ def _wrong_counts(told: _Told, truths: Sequence[Truth]) -> list[str]:
     if told.patient != expected:
         problems.append("The opened counts are not those of the same files judged here.")
     return problems
-
-
-def _free_ports() -> tuple[int, int]:
-    """Two ports that were free a moment ago."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]

@@ -190,3 +190,11 @@ def _certify(files: CertificateFiles, host: str) -> None:
         files.provide(host, network.host_names(), network.addresses())
     except (NotThisMachine, CertificateProblem, SecretFileError) as error:
         raise CannotStart(f"No TLS for {host}: {error}") from error
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports on 127.0.0.1 that were free a moment ago."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]

@@ -17,7 +17,7 @@ from app.aggregator.keyholder_client import KeyholderRefused
 from app.aggregator.recordings.lifecycle import mark_counted, mark_void
 from app.aggregator.services import services
 from app.aggregator.tables import Comparison, Tally, db
-from app.common.database import in_transaction
+from app.common.database import changes_a_row, in_transaction
 from crypto.comparison.messages import RecordingPosition
 from crypto.errors import CryptoError
 from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution
@@ -27,7 +27,6 @@ from workers.aggregation.rounds import Compared, compare, give_up
 from workers.aggregation.tallies import (
     AssignedPosition,
     TallyName,
-    changes_a_row,
     first_waiting,
     give_back,
     next_position,
@@ -144,17 +143,19 @@ def _add(tally: TallyName, key: PublicKey, position: AssignedPosition, compared:
         return False
     total = key.parse(held.ciphertext).add(contribution(compared.bits, compared.mask))
     changes_a_row(
+        db,
         update(Tally)
         .where(tally.row, Tally.recordings == position.number - 1)
-        .values(recordings=position.number, ciphertext=total.to_bytes())
+        .values(recordings=position.number, ciphertext=total.to_bytes()),
     )
     ended = mark_void if compared.bits is None else mark_counted
     if not ended(position.recording, _now()):
         raise TallyInconsistent("A numbered recording is not waiting to be counted.")
     changes_a_row(
+        db,
         update(Comparison)
         .where(Comparison.recording_id == position.recording)
-        .values(sealed_seed=None)
+        .values(sealed_seed=None),
     )
     return True
 

@@ -9,13 +9,12 @@ from sqlalchemy import select, update
 
 from app.aggregator.services import services
 from app.aggregator.tables import Range, RangeState, db
-from app.common.database import in_transaction
+from app.common.database import changes_a_row, in_transaction
 from crypto.at_rest import StorageKey
 from crypto.comparison.messages import RangePosition
 from crypto.findings import range_check
 from workers.aggregation.counting import KeyNotActive
 from workers.aggregation.rounds import Compared, compare
-from workers.aggregation.tallies import changes_a_row
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -63,7 +62,7 @@ def _begin(range_id: str, storage_key: StorageKey) -> _Proposed | None:
 def _finish(range_id: str, compared: Compared) -> None:
     proposed = update(Range).where(Range.id == range_id, Range.state == RangeState.PROPOSED)
     if compared.bits is None:
-        changes_a_row(proposed.values(state=RangeState.REFUSED, sealed_seed=None))
+        changes_a_row(db, proposed.values(state=RangeState.REFUSED, sealed_seed=None))
     else:
         bit = compared.bits[0].add(compared.mask).to_bytes()
-        changes_a_row(proposed.values(state=RangeState.CHECKED, check=bit, sealed_seed=None))
+        changes_a_row(db, proposed.values(state=RangeState.CHECKED, check=bit, sealed_seed=None))

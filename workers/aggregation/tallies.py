@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, Update, exists, select, update
+from sqlalchemy import ColumnElement, exists, select, update
 
 from app.aggregator.tables import (
     Account,
@@ -22,7 +21,7 @@ from app.aggregator.tables import (
     Tally,
     db,
 )
-from app.common.database import in_transaction
+from app.common.database import changes_a_row, in_transaction
 from crypto.at_rest import StorageKey
 from crypto.encoding import new_id
 from crypto.errors import SealBroken
@@ -121,9 +120,10 @@ def take(tally: TallyName, key: PublicKey, now: int, seconds: int) -> str | None
             )
             db.session.flush()
         return changes_a_row(
+            db,
             update(Tally)
             .where(tally.row, Tally.lease_until <= now)
-            .values(lease=token, lease_until=now + seconds)
+            .values(lease=token, lease_until=now + seconds),
         )
 
     return token if in_transaction(db, work) else None
@@ -134,7 +134,8 @@ def give_back(tally: TallyName, token: str) -> None:
 
     def work() -> None:
         changes_a_row(
-            update(Tally).where(tally.row, Tally.lease == token).values(lease=None, lease_until=0)
+            db,
+            update(Tally).where(tally.row, Tally.lease == token).values(lease=None, lease_until=0),
         )
 
     in_transaction(db, work)
@@ -151,7 +152,8 @@ def next_position(
     def work() -> AssignedPosition | None:
         # Also takes the row's lock: two workers never assign at the same time.
         if not changes_a_row(
-            update(Tally).where(tally.row, Tally.lease == token).values(lease_until=now + seconds)
+            db,
+            update(Tally).where(tally.row, Tally.lease == token).values(lease_until=now + seconds),
         ):
             return None
         counted = db.session.scalar(select(Tally.recordings).where(tally.row)) or 0
@@ -227,11 +229,3 @@ def _seed(comparison: Comparison, storage_key: StorageKey) -> bytes | None:
 
 def _seed_context(recording_id: str) -> bytes:
     return b"comparisons.sealed_seed/" + recording_id.encode()
-
-
-def changes_a_row(statement: Update) -> bool:
-    """Whether an UPDATE met a row; objects already loaded are not touched by it."""
-    result: CursorResult[Any] = db.session.execute(  # type: ignore[assignment]
-        statement, execution_options={"synchronize_session": False}
-    )
-    return result.rowcount > 0

@@ -21,7 +21,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    CursorResult,
     and_,
     case,
     exists,
@@ -32,7 +31,7 @@ from sqlalchemy import (
 )
 
 from app.aggregator.tables import Account, Comparison, Recording, RecordingState, db
-from app.common.database import in_transaction
+from app.common.database import changes_a_row, in_transaction
 from app.common.problems import InvalidRequest, NotFound, Problem
 from crypto.encoding import new_id
 from crypto.messages import FailedReport, ReadableReport, Report, UnreadableReport
@@ -223,7 +222,8 @@ def check_limits(account_id: int, more_bytes: int, limits: WaitingLimits) -> Non
 def _queue_again(known: Recording, upload: Upload, now: int) -> Registered:
     """FAILED to QUEUED with other bytes; the day of the first upload stands."""
     day = known.day
-    changed = _change(
+    changed = changes_a_row(
+        db,
         update(Recording)
         .where(
             Recording.id == upload.recording,
@@ -242,7 +242,7 @@ def _queue_again(known: Recording, upload: Upload, now: int) -> Registered:
             announced_at=now,
             attempts=0,
             report_sha256=None,
-        )
+        ),
     )
     if changed:
         return Registered(RecordingState.QUEUED, day, created=True)
@@ -295,7 +295,8 @@ def lease(recording_id: str, now: int, lease_seconds: int, max_attempts: int) ->
         ).one_or_none()
         if taken is not None:
             return Lease(recording_id, taken.pseudonym, token, taken.attempts + 1)
-        _change(
+        changes_a_row(
+            db,
             update(Recording)
             .where(free, Recording.attempts >= max_attempts)
             .values(
@@ -304,7 +305,7 @@ def lease(recording_id: str, now: int, lease_seconds: int, max_attempts: int) ->
                 finished_at=now,
                 lease=None,
                 lease_until=0,
-            )
+            ),
         )
         return _state(recording_id)
 
@@ -334,10 +335,11 @@ def begin(recording_id: str, token: str) -> str:
             Recording.state == RecordingState.LEASED,
             Recording.lease == token,
         )
-        _change(
+        changes_a_row(
+            db,
             update(Recording)
             .where(held, ~Recording.begun)
-            .values(begun=True, attempts=Recording.attempts + 1)
+            .values(begun=True, attempts=Recording.attempts + 1),
         )
         sealed_sha256: str | None = db.session.scalar(select(Recording.sealed_sha256).where(held))
         if sealed_sha256 is None and _state(recording_id) is None:
@@ -357,7 +359,8 @@ def release(recording_id: str, token: str) -> bool:
     """
 
     def work() -> bool:
-        return _change(
+        return changes_a_row(
+            db,
             update(Recording)
             .where(
                 Recording.id == recording_id,
@@ -369,7 +372,7 @@ def release(recording_id: str, token: str) -> bool:
                 lease=None,
                 lease_until=0,
                 attempts=Recording.attempts - case((Recording.begun, 1), else_=0),
-            )
+            ),
         )
 
     return in_transaction(db, work)
@@ -396,7 +399,8 @@ def accept_report(report: Report, report_sha256: str, now: int) -> Accepted:
     }
 
     def work() -> Accepted:
-        changed = _change(
+        changed = changes_a_row(
+            db,
             update(Recording)
             .where(
                 Recording.id == report.recording,
@@ -404,7 +408,7 @@ def accept_report(report: Report, report_sha256: str, now: int) -> Accepted:
                 Recording.state == RecordingState.LEASED,
                 Recording.lease == report.lease,
             )
-            .values(**values)
+            .values(**values),
         )
         row = db.session.execute(
             select(Recording.state, Recording.sealed_sha256, Recording.report_sha256).where(
@@ -430,10 +434,11 @@ def requeue_expired(now: int, patience: int) -> list[str]:
     """
 
     def work() -> list[str]:
-        _change(
+        changes_a_row(
+            db,
             update(Recording)
             .where(_expired(now))
-            .values(state=RecordingState.QUEUED, lease=None, lease_until=0, announced_at=0)
+            .values(state=RecordingState.QUEUED, lease=None, lease_until=0, announced_at=0),
         )
         return _to_announce(RecordingState.QUEUED, now, patience)
 
@@ -465,10 +470,11 @@ def mark_void(recording_id: str, now: int) -> bool:
 def _finish_comparison(
     recording_id: str, state: RecordingState, reason: str | None, now: int
 ) -> bool:
-    return _change(
+    return changes_a_row(
+        db,
         update(Recording)
         .where(Recording.id == recording_id, Recording.state == RecordingState.REPORTED)
-        .values(state=state, reason=reason, finished_at=now, sound=None, rate=None)
+        .values(state=state, reason=reason, finished_at=now, sound=None, rate=None),
     )
 
 
@@ -505,18 +511,10 @@ def _to_announce(state: RecordingState, now: int, patience: int) -> list[str]:
         .limit(_MOST_ANNOUNCED)
     ).all()
     if ids:
-        _change(update(Recording).where(Recording.id.in_(ids)).values(announced_at=now))
+        changes_a_row(db, update(Recording).where(Recording.id.in_(ids)).values(announced_at=now))
     return list(ids)
 
 
 def _state(recording_id: str) -> RecordingState | None:
     state = db.session.scalar(select(Recording.state).where(Recording.id == recording_id))
     return None if state is None else RecordingState(state)
-
-
-def _change(statement: Any) -> bool:
-    """Whether the statement changed a row; loaded objects are not touched by it."""
-    result: CursorResult[Any] = db.session.execute(
-        statement, execution_options={"synchronize_session": False}
-    )  # type: ignore[assignment]
-    return result.rowcount > 0
