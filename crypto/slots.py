@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from crypto.errors import PlaintextOutOfRange
 
+ZONES = 3
+"""Comparisons of a recording, each in a zone of its own: sound, rate and rate once more."""
+
 SCORE_BITS = 16
 """l: scores, rates and thresholds are integers in [0, 2^l)."""
 
@@ -51,7 +54,7 @@ class Counts:
 
 def max_cells(bits: int) -> int:
     """How many cells fit in one opening under a modulus of that many bits (63 at 3072)."""
-    return (bits - 2) // CELL_BITS
+    return (bits - 2) // (2 * COUNT_SLOT_BITS)
 
 
 def max_comparisons(bits: int, slot_bits: int = COMPARISON_SLOT_BITS) -> int:
@@ -59,11 +62,71 @@ def max_comparisons(bits: int, slot_bits: int = COMPARISON_SLOT_BITS) -> int:
     return (bits - 2) // slot_bits
 
 
-def check_score(value: int) -> int:
-    """The value itself if it lies in [0, 2^l), else PlaintextOutOfRange.
+def rate_count_offset(bits: int) -> int:
+    """R: the bit where the rate counts begin, above all sound counts (1512 at 3072).
 
-    To be called where a score, rate or bound is encrypted: nobody can check it afterwards.
+    A tally has its sound count at bit 0 and its rate count at bit R; cell k of an opening is
+    shifted by `COUNT_SLOT_BITS` k.
     """
+    return COUNT_SLOT_BITS * max_cells(bits)
+
+
+def recordings_per_plaintext(bits: int, slot_bits: int = COMPARISON_SLOT_BITS) -> int:
+    """How many recordings, of one slot in each zone, fit in one plaintext (12 at 3072 bits).
+
+    Raises PlaintextOutOfRange if not even one fits.
+    """
+    recordings = (bits - 2) // (ZONES * slot_bits)
+    if recordings < 1:
+        raise PlaintextOutOfRange(f"a recording needs a modulus of {ZONES * slot_bits + 2} bits")
+    return recordings
+
+
+def zone_bits(bits: int, slot_bits: int = COMPARISON_SLOT_BITS) -> int:
+    """Z: the width of a zone (984 at 3072 bits). Zone j of a plaintext begins at bit Z j.
+
+    A zone holds the same comparison of several recordings, one slot beside the other, so several
+    recordings are packed by shifting each by one slot, not by three.
+    """
+    return slot_bits * recordings_per_plaintext(bits, slot_bits)
+
+
+def pack_report(bits: int, score: int, rate: int) -> int:
+    """The plaintext of a report: score in zone 0, rate in zones 1 and 2.
+
+    Args:
+        bits: the length of the modulus.
+        score: the rescaled score, in [0, 2^l).
+        rate: tenths of bpm, in [0, 2^l).
+
+    Raises:
+        PlaintextOutOfRange: nobody can check it afterwards.
+    """
+    score, rate = check_score(score), check_score(rate)
+    return join([score, rate, rate], zone_bits(bits))
+
+
+def pack_range(bits: int, threshold: int, lo: int, hi: int) -> int:
+    """The plaintext of a healthy range: threshold, lo and hi + 1 in the zones of a report.
+
+    A recording is held against it by score >= threshold, rate >= lo and rate >= hi + 1.
+
+    Args:
+        bits: the length of the modulus.
+        threshold: the lowest score that sounds abnormal, in [0, 2^l).
+        lo, hi: the lowest and highest healthy rate in tenths of bpm, 0 <= lo <= hi <= 2^l - 2.
+
+    Raises:
+        PlaintextOutOfRange: nobody can check it afterwards.
+    """
+    above = check_score(hi + 1)
+    if not 0 <= lo <= hi:
+        raise PlaintextOutOfRange("the lowest healthy rate lies between 0 and the highest")
+    return join([check_score(threshold), lo, above], zone_bits(bits))
+
+
+def check_score(value: int) -> int:
+    """The value itself if it lies in [0, 2^l), else PlaintextOutOfRange."""
     if not 0 <= value < 1 << SCORE_BITS:
         raise PlaintextOutOfRange(f"expected an integer from 0 to {(1 << SCORE_BITS) - 1}")
     return value
