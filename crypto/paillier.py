@@ -5,7 +5,8 @@ exponent would leak its size). Adding does not re-randomise: a sum of known ciph
 recognised. So every result of arithmetic is *stale*, and a stale ciphertext refuses to be sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import gmpy2
@@ -58,7 +59,8 @@ class PublicKey:
         self.ciphertext_bytes = 2 * self.plaintext_bytes
         self.key_id = sha256_hex(n.to_bytes(self.plaintext_bytes, "big"))
         self._phe: Any = phe.PaillierPublicKey(n)
-        self._n_squared = gmpy2.mpz(n) ** 2
+        self._n = gmpy2.mpz(n)
+        self._n_squared = self._n**2
 
     def encrypt(self, m: int, random: RandomSource = KERNEL) -> "Ciphertext":
         """A fresh encryption of m, 0 <= m < n (PlaintextOutOfRange otherwise)."""
@@ -71,7 +73,7 @@ class PublicKey:
         """
         if not 0 <= m < self.n:
             raise PlaintextOutOfRange("a plaintext lies between 0 and n")
-        return Ciphertext(self, (1 + self.n * m) % self._n_squared, fresh=False)
+        return Ciphertext(self, 1 + self._n * m, fresh=False)
 
     def parse(self, data: bytes) -> "Ciphertext":
         """A ciphertext from somebody else, checked.
@@ -80,14 +82,70 @@ class PublicKey:
             InvalidEncoding: not exactly `ciphertext_bytes` bytes.
             CiphertextOutOfRange: not in (0, n^2), or not coprime to n.
         """
+        ciphertext = self.stored(data)
+        self._check_coprime(ciphertext)
+        return ciphertext
+
+    def parse_all(self, parts: Sequence[bytes]) -> "list[Ciphertext]":
+        """What `parse` gives for each, at the price of one gcd for all of them.
+
+        A product is coprime to n exactly if each of its factors is.
+
+        Raises:
+            InvalidEncoding, CiphertextOutOfRange: as `parse`; the message names the first bad one,
+                counted from 1.
+        """
+        ciphertexts = []
+        product = gmpy2.mpz(1)
+        for number, data in enumerate(parts, 1):
+            try:
+                ciphertexts.append(self.stored(data))
+            except (InvalidEncoding, CiphertextOutOfRange) as error:
+                raise type(error)(f"number {number} of {len(parts)}: {error}") from error
+            product = product * ciphertexts[-1]._value % self._n
+        if gmpy2.gcd(product, self._n) != 1:
+            for number, ciphertext in enumerate(ciphertexts, 1):
+                try:
+                    self._check_coprime(ciphertext)
+                except CiphertextOutOfRange as error:
+                    raise CiphertextOutOfRange(
+                        f"number {number} of {len(parts)}: {error}"
+                    ) from error
+        return ciphertexts
+
+    def stored(self, data: bytes) -> "Ciphertext":
+        """A ciphertext from this party's own storage, which checked it when it came.
+
+        Raises:
+            InvalidEncoding: not exactly `ciphertext_bytes` bytes.
+            CiphertextOutOfRange: not in (0, n^2). That it is coprime to n is not checked again.
+        """
         if not isinstance(data, bytes) or len(data) != self.ciphertext_bytes:
             raise InvalidEncoding(f"a ciphertext under this key has {self.ciphertext_bytes} bytes")
-        value = int.from_bytes(data, "big")
+        value = gmpy2.mpz.from_bytes(data, "big")
         if not 0 < value < self._n_squared:
             raise CiphertextOutOfRange("a ciphertext lies between 0 and n^2")
-        if gmpy2.gcd(value, self.n) != 1:
-            raise CiphertextOutOfRange("a ciphertext is coprime to n")
         return Ciphertext(self, value, fresh=False)
+
+    def invert_all(self, ciphertexts: "Sequence[Ciphertext]") -> "list[Ciphertext]":
+        """`negated` of each: one inverse and three multiplications each (Montgomery's trick).
+
+        Raises:
+            ForeignKey: one is under another key.
+            CiphertextOutOfRange: one is not coprime to n.
+        """
+        if any(ciphertext.key != self for ciphertext in ciphertexts):
+            raise ForeignKey("ciphertexts under different keys cannot be inverted together")
+        values = [ciphertext._value for ciphertext in ciphertexts]
+        products = list(
+            accumulate(values, lambda a, b: a * b % self._n_squared, initial=gmpy2.mpz(1))
+        )
+        inverse = self._inverse(products[-1])
+        results = []
+        for value, before in zip(reversed(values), reversed(products[:-1]), strict=True):
+            results.append(Ciphertext(self, inverse * before % self._n_squared, fresh=False))
+            inverse = inverse * value % self._n_squared
+        return results[::-1]
 
     def draw_unit(self, random: RandomSource = KERNEL) -> int:
         """A uniform number in (0, n) that is coprime to n."""
@@ -120,6 +178,16 @@ class PublicKey:
     def __repr__(self) -> str:
         return f"PublicKey({self.key_id[:8]}, {self.bits} bits)"
 
+    def _check_coprime(self, ciphertext: "Ciphertext") -> None:
+        if gmpy2.gcd(ciphertext._value, self._n) != 1:
+            raise CiphertextOutOfRange("a ciphertext is coprime to n")
+
+    def _inverse(self, value: Any) -> Any:
+        try:
+            return gmpy2.invert(value, self._n_squared)
+        except ZeroDivisionError as error:
+            raise CiphertextOutOfRange("a ciphertext is coprime to n") from error
+
 
 class Ciphertext:
     """An integer mod n under encryption. Immutable.
@@ -138,13 +206,25 @@ class Ciphertext:
 
     def add(self, other: "Ciphertext") -> "Ciphertext":
         """Enc(a + b mod n). Raises ForeignKey if the keys differ."""
-        if self.key != other.key:
+        if self.key is not other.key and self.key != other.key:
             raise ForeignKey("two ciphertexts under different keys cannot be added")
         return self._stale(self._value * other._value)
 
     def add_constant(self, m: int) -> "Ciphertext":
-        """Enc(a + m mod n) for any integer m, positive or negative."""
-        return self.add(self.key.constant(m % self.key.n))
+        """Enc(a + m mod n) for any integer m, positive or negative.
+
+        c (1 + n m) = c + n (c m mod n) mod n^2, so only numbers as short as n are multiplied.
+        """
+        n = self.key._n
+        return self._stale(self._value + n * (self._value % n * (m % n) % n))
+
+    def shifted(self, bits: int) -> "Ciphertext":
+        """Enc(a * 2^bits mod n), bits >= 0.
+
+        The shift belongs to the layout of a plaintext and is public, so this is the plain power,
+        1.5 to 2 times as fast as `times`.
+        """
+        return self._stale(gmpy2.powmod(self._value, 1 << bits, self.key._n_squared))
 
     def times(self, factor: int) -> "Ciphertext":
         """Enc(a * factor mod n) for any integer factor.
@@ -159,7 +239,7 @@ class Ciphertext:
 
     def negated(self) -> "Ciphertext":
         """Enc(-a mod n)."""
-        return self._stale(gmpy2.invert(self._value, self.key._n_squared))
+        return self._stale(self.key._inverse(self._value))
 
     def rerandomised(self, random: RandomSource = KERNEL) -> "Ciphertext":
         """Another ciphertext of the same number, fresh and unlinkable to this one."""
@@ -168,7 +248,8 @@ class Ciphertext:
 
     def to_bytes(self) -> bytes:
         """Fixed-width big-endian bytes for the party's own storage, fresh or not."""
-        return int(self._value).to_bytes(self.key.ciphertext_bytes, "big")
+        data: bytes = self._value.to_bytes(self.key.ciphertext_bytes, "big")
+        return data
 
     def to_wire(self) -> bytes:
         """The same bytes for another party. Raises StaleCiphertext unless fresh."""

@@ -43,6 +43,8 @@ def test_arithmetic_is_that_of_integers_mod_n(
     assert private_key.decrypt(x.add_constant(k)) == (a + k) % n
     assert private_key.decrypt(x.times(k)) == a * k % n
     assert private_key.decrypt(x.negated()) == -a % n
+    assert private_key.decrypt(x.shifted(abs(k) % 600)) == (a << abs(k) % 600) % n
+    assert int(x.add_constant(k)) == int(x) * int(key.constant(k % n)) % n**2
     assert private_key.decrypt(x.rerandomised()) == a
     assert private_key.decrypt(key.constant(a)) == a
 
@@ -112,7 +114,11 @@ def test_only_fresh_ciphertexts_leave(key: PublicKey, private_key: PrivateKey) -
         fresh.add_constant(1),
         fresh.times(2),
         fresh.negated(),
+        fresh.shifted(3),
         key.parse(fresh.to_wire()),
+        key.stored(fresh.to_bytes()),
+        *key.parse_all([fresh.to_wire()]),
+        *key.invert_all([fresh]),
     ]
     for ciphertext in stale:
         with pytest.raises(StaleCiphertext):
@@ -130,6 +136,49 @@ def test_bad_ciphertexts_are_refused(key: PublicKey, private_key: PrivateKey) ->
     for data in (b"", good[:-1], b"\0" + good, good + b"\0", good.hex(), int(key.encrypt(1))):
         with pytest.raises(InvalidEncoding):
             key.parse(data)  # type: ignore[arg-type]
+
+
+def test_parsing_many_names_the_first_bad_one(key: PublicKey, private_key: PrivateKey) -> None:
+    p, width = phe_key(private_key).p, key.ciphertext_bytes
+    good = [key.encrypt(m).to_wire() for m in range(5)]
+    assert [private_key.decrypt(c) for c in key.parse_all(good)] == list(range(5))
+    assert key.parse_all([]) == []
+    for value in (0, key.n**2, p, key.n, p * key.n, key.n**2 // p):
+        bad = [*good[:3], value.to_bytes(width, "big"), good[3], value.to_bytes(width, "big")]
+        with pytest.raises(CiphertextOutOfRange, match="number 4 of 6"):
+            key.parse_all(bad)
+    for data in (b"", good[0][:-1], good[0] + b"\0", "text", None):
+        with pytest.raises(InvalidEncoding, match="number 2 of 2"):
+            key.parse_all([good[0], data])  # type: ignore[list-item]
+
+
+def test_stored_ciphertexts_are_checked_for_size_alone(
+    key: PublicKey, private_key: PrivateKey
+) -> None:
+    width, n = key.ciphertext_bytes, key.n
+    assert private_key.decrypt(key.stored(key.encrypt(9).to_bytes())) == 9
+    assert int(key.stored(n.to_bytes(width, "big"))) == n
+    for value in (0, n**2, (1 << 8 * width) - 1):
+        with pytest.raises(CiphertextOutOfRange):
+            key.stored(value.to_bytes(width, "big"))
+    with pytest.raises(InvalidEncoding):
+        key.stored(n.to_bytes(width + 1, "big"))
+    broken = key.stored(n.to_bytes(width, "big"))
+    for invert in (broken.negated, lambda: key.invert_all([key.encrypt(1), broken])):
+        with pytest.raises(CiphertextOutOfRange):
+            invert()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_inverting_together_is_negating_each(
+    private_key: PrivateKey, other_private_key: PrivateKey, count: int
+) -> None:
+    key = private_key.public
+    ciphertexts = [key.encrypt(m) for m in range(count)]
+    inverted = key.invert_all(ciphertexts)
+    assert [int(c) for c in inverted] == [int(c.negated()) for c in ciphertexts]
+    with pytest.raises(ForeignKey):
+        key.invert_all([*ciphertexts, other_private_key.public.encrypt(1)])
 
 
 def test_keys_do_not_mix(private_key: PrivateKey, other_private_key: PrivateKey) -> None:
