@@ -227,6 +227,74 @@ def test_logging_out_of_pages_leaves_programs_logged_in(app: Flask, cast: Cast) 
     assert cast.patient.get("/api/account").status_code == 200
 
 
+NEW_PASSWORD = "another quiet beat"
+
+
+def changed(browser: Browser, **fields: str) -> TestResponse:
+    filled = {"present": PASSWORD, "password": NEW_PASSWORD, "repeated": NEW_PASSWORD}
+    sent = filled | {"csrf_token": browser.csrf} | fields
+    return browser.client.post("/account", data=sent)
+
+
+def test_another_password_ends_what_the_old_one_began(app: Flask, cast: Cast) -> None:
+    browser, elsewhere = Browser(app, cast.patient.id), Browser(app, cast.patient.id)
+    colleague = Browser(app, cast.colleague.id)
+    answer = changed(browser)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/account")
+    assert browser.client.get("/api/account").status_code == 200, "this browser stays logged in"
+    assert elsewhere.client.get("/api/account").status_code == 401
+    assert cast.patient.get("/api/account").status_code == 401, "its tokens end"
+    for caller in (cast.colleague, colleague.client):
+        assert caller.get("/api/account").status_code == 200
+    for password, status in ((PASSWORD, 401), (NEW_PASSWORD, 201)):
+        body = {"login": cast.patient.login, "password": password}
+        assert cast.stranger.post("/api/tokens", body).status_code == status
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"present": "not the password"},
+        {"present": ""},
+        {"present": "x" * 10_000},
+        {"password": "short", "repeated": "short"},
+        {"repeated": "yet another one"},
+        {"password": "", "repeated": ""},
+    ],
+)
+def test_a_password_that_is_not_changed_ends_nothing(
+    app: Flask, cast: Cast, wrong: dict[str, str]
+) -> None:
+    browser = Browser(app, cast.patient.id)
+    assert changed(browser, **wrong).status_code == 422
+    assert browser.client.get("/api/account").status_code == 200
+    assert cast.patient.get("/api/account").status_code == 200
+    body = {"login": cast.patient.login, "password": PASSWORD}
+    assert cast.stranger.post("/api/tokens", body).status_code == 201
+
+
+def test_logging_out_everywhere_ends_browsers_and_programs(app: Flask, cast: Cast) -> None:
+    browser, elsewhere = Browser(app, cast.patient.id), Browser(app, cast.patient.id)
+    form = {"csrf_token": browser.csrf}
+    answer = browser.client.post("/account/log-out-everywhere", data=form)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login")
+    for caller in (browser.client, elsewhere.client, cast.patient):
+        assert caller.get("/api/account").status_code == 401
+    assert cast.colleague.get("/api/account").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/account", "/account/log-out-everywhere"])
+def test_strangers_and_foreign_pages_change_no_account(app: Flask, cast: Cast, path: str) -> None:
+    fields = {"present": PASSWORD, "password": NEW_PASSWORD, "repeated": NEW_PASSWORD}
+    stranger = Browser(app)
+    answer = stranger.client.post(path, data=fields | {"csrf_token": stranger.csrf})
+    assert answer.status_code == 401
+    assert Browser(app, cast.patient.id).client.post(path, data=fields).status_code == 400
+    assert cast.patient.get("/api/account").status_code == 200
+    body = {"login": cast.patient.login, "password": PASSWORD}
+    assert cast.stranger.post("/api/tokens", body).status_code == 201
+
+
 def test_an_account_has_only_so_many_tokens(
     either_app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +423,14 @@ class TestThrottling:
         ]
         assert [a.status_code for a in answers] == [401] * 10 + [429]
         assert answers[-1].headers["Retry-After"] == "60"
+
+    def test_the_present_password_is_no_place_to_guess(self, app: Flask, cast: Cast) -> None:
+        for n in range(11):
+            self.attempt(cast, "x" * 12, f"198.51.100.{n}")
+        browser = Browser(app, cast.patient.id)
+        guesses = [changed(browser, present="x" * 12).status_code for _ in range(2)]
+        assert guesses == [422, 422], "strangers' guesses do not count here"
+        assert changed(browser).status_code == 429
 
     def test_registrations(self, cast: Cast) -> None:
         answers = [cast.stranger.post("/api/accounts", registration()) for _ in range(11)]

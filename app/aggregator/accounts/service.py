@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from app.aggregator.accounts.throttle import (
     count_failed_login,
     count_login,
+    count_password_check,
     count_registration,
 )
 from app.aggregator.services import services
@@ -184,6 +185,28 @@ def authenticate(login: str, password: str, voucher: str | None = None) -> Accou
     return account
 
 
+def change_password(account: Account, present: str, new: str) -> None:
+    """Another password; every session and token that the old one began ends.
+
+    Raises:
+        BadCredentials: `present` is not the password.
+        WeakPassword, TooManyAttempts.
+    """
+    _check_password(new)
+    account_id, stored = account.id, account.password_hash
+    count_password_check(account.login)
+    try:
+        _hasher.verify(stored, present[: MAX_PASSWORD + 1])
+    except (VerificationError, InvalidHashError):
+        raise BadCredentials("Check the present password.") from None
+    _end_everything(account_id, password_hash=_hasher.hash(new))
+
+
+def log_out_everywhere(account: Account) -> None:
+    """Ends every session and every token of the account."""
+    _end_everything(account.id)
+
+
 def renew_session(account_id: int) -> None:
     """Makes every session cookie of the account worthless."""
     _set(account_id, session_id=new_id())
@@ -300,6 +323,20 @@ class NotEnrolled(Problem):
     slug = "not-enrolled"
     title = "This account has no key yet"
     status = 409
+
+
+def _end_everything(account_id: int, **values: str) -> None:
+    def work() -> None:
+        # `issue_token` holds this row as well: a token is either seen here or made afterwards.
+        db.session.execute(
+            update(Account)
+            .where(Account.id == account_id)
+            .values(session_id=new_id(), **values)
+            .execution_options(synchronize_session=False)
+        )
+        db.session.execute(delete(ApiToken).where(ApiToken.account_id == account_id))
+
+    in_transaction(db, work)
 
 
 def _set(account_id: int, **values: str) -> None:

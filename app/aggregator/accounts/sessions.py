@@ -37,6 +37,11 @@ def log_in(account: Account) -> None:
 def log_out(account: Account) -> None:
     """Ends the account's session in every browser; programs keep their tokens."""
     renew_session(account.id)
+    forget_session()
+
+
+def forget_session() -> None:
+    """Takes the cookie of a session that has ended from this browser."""
     logout_user()
     session.clear()
 

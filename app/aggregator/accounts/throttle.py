@@ -1,9 +1,9 @@
 """How often passwords may be tried and accounts made.
 
-An attempt counts three times: for the login from this address, for the address, and, if it failed,
-for the login from everywhere. The last counter would let strangers lock an owner out, so a device
-that logged in to the account before is not held to it: it shows the voucher that it was given then,
-and has a counter of its own instead ("device cookies", OWASP).
+An attempt to log in counts three times: for the login from this address, for the address, and, if
+it failed, for the login from everywhere. The last counter would let strangers lock an owner out, so
+a device that logged in to the account before is not held to it: it shows the voucher that it was
+given then, and has a counter of its own instead ("device cookies", OWASP).
 """
 
 from __future__ import annotations
@@ -69,6 +69,15 @@ def count_failed_login(login: str) -> None:
     """
     allowed = services().config.login_attempts_per_minute
     _ask(limiter.limiter.hit, _SHARED * allowed, "login-failed", login)
+
+
+def count_password_check(login: str) -> None:
+    """Counts a password that somebody gives who is logged in to the account already.
+
+    It has a counter of its own: strangers' guesses keep nobody from choosing another password.
+    Raises TooManyAttempts.
+    """
+    _count(services().config.login_attempts_per_minute, "password-check", login)
 
 
 def new_voucher(login: str) -> str:

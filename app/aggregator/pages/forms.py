@@ -23,6 +23,35 @@ _AGE_BANDS = {
 """The age band of the patient; it decides the public default of the heart-rate range."""
 
 
+def _new_password(label: str) -> PasswordField:
+    return PasswordField(
+        label,
+        validators=[
+            InputRequired(_("Please choose a password.")),
+            Length(
+                MIN_PASSWORD,
+                MAX_PASSWORD,
+                _(
+                    "A password has at least %(least)s characters. A few words in a row are good.",
+                    least=MIN_PASSWORD,
+                ),
+            ),
+        ],
+        description=_(
+            "At least %(least)s characters. A few words in a row are good.", least=MIN_PASSWORD
+        ),
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+def _repeated_password(label: str) -> PasswordField:
+    return PasswordField(
+        label,
+        validators=[EqualTo("password", _("The two passwords differ."))],
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
 class RegistrationForm(FlaskForm):  # type: ignore[misc]
     """A new account of a patient or a doctor; operators are made by the operator's command."""
 
@@ -44,29 +73,8 @@ class RegistrationForm(FlaskForm):  # type: ignore[misc]
         choices=[SelectChoice(band.value, text) for band, text in _AGE_BANDS.items()],
         default=AgeBand.ADULT.value,
     )
-    password = PasswordField(
-        _("Password"),
-        validators=[
-            InputRequired(_("Please choose a password.")),
-            Length(
-                MIN_PASSWORD,
-                MAX_PASSWORD,
-                _(
-                    "A password has at least %(least)s characters. A few words in a row are good.",
-                    least=MIN_PASSWORD,
-                ),
-            ),
-        ],
-        description=_(
-            "At least %(least)s characters. A few words in a row are good.", least=MIN_PASSWORD
-        ),
-        render_kw={"autocomplete": "new-password"},
-    )
-    repeated = PasswordField(
-        _("Password again"),
-        validators=[EqualTo("password", _("The two passwords differ."))],
-        render_kw={"autocomplete": "new-password"},
-    )
+    password = _new_password(_("Password"))
+    repeated = _repeated_password(_("Password again"))
 
 
 class LoginForm(FlaskForm):  # type: ignore[misc]
@@ -82,3 +90,18 @@ class LoginForm(FlaskForm):  # type: ignore[misc]
         validators=[InputRequired(_("Please type your password.")), Length(max=MAX_PASSWORD)],
         render_kw={"autocomplete": "current-password"},
     )
+
+
+class PasswordForm(FlaskForm):  # type: ignore[misc]
+    """Another password for the account that is logged in."""
+
+    present = PasswordField(
+        _("Present password"),
+        validators=[
+            InputRequired(_("Please type your present password.")),
+            Length(max=MAX_PASSWORD),
+        ],
+        render_kw={"autocomplete": "current-password"},
+    )
+    password = _new_password(_("New password"))
+    repeated = _repeated_password(_("New password again"))
