@@ -13,17 +13,18 @@ import gmpy2
 from phe import paillier as phe
 
 from benchmarks.report import against, figure, publish, timed
-from crypto.comparison.initiator import Comparison, Initiator
 from crypto.comparison.messages import FirstItem, RecordingPosition, SecondItem
+from crypto.comparison.reference import ReferenceInitiator
 from crypto.findings import FindingInputs, contribution
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.opening import open_tally
 from crypto.keyholder.private_key import PrivateKey
-from crypto.keyholder.responder import Responder
+from crypto.keyholder.reference import ReferenceResponder
 from crypto.messages import Cell
 from crypto.opening import blind_tallies
 from crypto.paillier import PublicKey
 from crypto.random import new_seed
+from crypto.slots import pack_range, pack_report
 
 RUNS = 5
 PSEUDONYM = "0" * 32
@@ -87,9 +88,10 @@ def _recording(private: PrivateKey, masks: MaskKey) -> tuple[list[float], list[f
     """Milliseconds of CPU of A and of B for one recording, several times."""
     key = private.public
     inputs = FindingInputs(
-        key.encrypt(40_000), key.encrypt(700), *(key.encrypt(x) for x in (32_768, 600, 1_000))
+        key.encrypt(pack_report(key.bits, 40_000, 700)),
+        key.encrypt(pack_range(key.bits, 32_768, 600, 1_000)),
     )
-    responder = Responder(private, masks)
+    responder = ReferenceResponder(private, masks)
     a_side, b_side = [], []
     for _ in range(RUNS):
         spent = {"a": 0.0, "b": 0.0}
@@ -98,8 +100,7 @@ def _recording(private: PrivateKey, masks: MaskKey) -> tuple[list[float], list[f
             spent[side] += 1_000 * (time.process_time() - start)
 
         start = time.process_time()
-        comparisons: list[Comparison] = inputs.comparisons()
-        initiator = Initiator(key, comparisons, new_seed())
+        initiator = ReferenceInitiator(key, POSITION, inputs.differences(key), new_seed())
         count, masked = initiator.first()
         on("a", start)
         start = time.process_time()

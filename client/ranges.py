@@ -11,7 +11,7 @@ from client.openings import open_range_check
 from client.service import field, patiently
 from crypto.encoding import new_id
 from crypto.messages import RangeProposal
-from crypto.slots import OPERATING_POINT, SCORE_BITS
+from crypto.slots import OPERATING_POINT, SCORE_BITS, pack_range
 
 _HIGHEST = (1 << SCORE_BITS) - 1
 _PAUSE_SECONDS = 0.5
@@ -30,6 +30,8 @@ class HealthyRange:
     def __post_init__(self) -> None:
         if not all(0 <= value <= _HIGHEST for value in (self.lo, self.hi, self.threshold)):
             raise RangeRefused(f"Limits lie from 0 to {_HIGHEST} (heart rates: tenths of bpm).")
+        if self.hi == _HIGHEST:
+            raise RangeRefused(f"The upper limit of the heart rate is at most {_HIGHEST - 1}.")
         if self.lo > self.hi:
             raise RangeRefused("The lower limit of the heart rate is above the upper one.")
 
@@ -72,13 +74,12 @@ def set_range(
 def propose(collector: Collector, pseudonym: str, healthy: HealthyRange) -> str:
     """Encrypts the limits under the key holder's key, signs them and sends them."""
     key = collector.manifest.active_key
+    packed = pack_range(key.bits, healthy.threshold, healthy.lo, healthy.hi)
     signed = RangeProposal(
         range=new_id(),
         pseudonym=pseudonym,
         key_id=key.key_id,
-        threshold=key.encrypt(healthy.threshold).to_wire(),
-        lo=key.encrypt(healthy.lo).to_wire(),
-        hi=key.encrypt(healthy.hi).to_wire(),
+        bounds=key.encrypt(packed).to_wire(),
         iat=now(),
     )
     token = signed.sign(collector.identity.key)

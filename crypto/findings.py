@@ -8,50 +8,45 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from crypto.comparison.initiator import Comparison
 from crypto.errors import ProtocolViolation
-from crypto.paillier import Ciphertext
-from crypto.slots import COUNT_SLOT_BITS
+from crypto.paillier import Ciphertext, PublicKey
+from crypto.slots import SCORE_BITS, ZONES, join, rate_count_offset, zone_bits
 
 
 @dataclass(frozen=True)
 class FindingInputs:
-    """A recording's encrypted results and the healthy range that they are held against."""
+    """A recording's encrypted report and the encrypted healthy range that it is held against.
 
-    sound: Ciphertext
-    rate: Ciphertext
-    threshold: Ciphertext
-    lo: Ciphertext
-    hi: Ciphertext
+    Their plaintexts are those of `slots.pack_report` and `slots.pack_range`.
+    """
 
-    def comparisons(self) -> list[Comparison]:
-        """sound >= threshold, rate >= lo, hi >= rate: the order of docs/protocol.md, section 5."""
-        return [
-            Comparison(self.sound, self.threshold),
-            Comparison(self.rate, self.lo),
-            Comparison(self.hi, self.rate),
-        ]
+    report: Ciphertext
+    bounds: Ciphertext
 
+    def differences(self, key: PublicKey) -> Ciphertext:
+        """Enc of 2^l + x - b in each zone, stale: bit l of a zone is its [x >= b].
 
-def range_check(lo: Ciphertext, hi: Ciphertext) -> list[Comparison]:
-    """hi >= lo, the one comparison of a proposed range."""
-    return [Comparison(hi, lo)]
+        The zones are score >= threshold, rate >= lo and rate >= hi + 1. Raises ForeignKey.
+        """
+        zeros = join([1 << SCORE_BITS] * ZONES, zone_bits(key.bits))
+        return self.report.add(self.bounds.negated()).add_constant(zeros)
 
 
 def contribution(bits: Sequence[Ciphertext] | None, mask: Ciphertext) -> Ciphertext:
-    """What one recording adds to its tally: Enc(sound + 2^24 (2 - bit_2 - bit_3) + t), stale.
+    """What one recording adds to its tally: Enc(sound + 2^R (1 - bit_2 + bit_3) + t), stale.
 
     Args:
-        bits: the three bits of `FindingInputs.comparisons`, or None if B served the position void.
+        bits: the bit of each zone of `FindingInputs.differences`, or None if B served the position
+            void.
         mask: B's Enc(t) of this position.
     """
     if bits is None:
         return mask
-    if len(bits) != 3:
+    if len(bits) != ZONES:
         raise ProtocolViolation("a recording has three comparisons")
-    sound, not_below, not_above = bits
-    rate = not_below.add(not_above).negated().add_constant(2)
-    return sound.add(rate.times(1 << COUNT_SLOT_BITS)).add(mask)
+    sound, not_below, above = bits
+    rate = above.add(not_below.negated()).add_constant(1)
+    return sound.add(rate.shifted(rate_count_offset(mask.key.bits))).add(mask)
 
 
 class AgeBand(StrEnum):

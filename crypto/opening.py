@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from crypto.errors import InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import KERNEL, RandomSource
-from crypto.slots import CELL_BITS, COUNT_SLOT_BITS, MOST_RATE, Counts, max_cells, split
+from crypto.slots import (
+    COUNT_SLOT_BITS,
+    MOST_RATE,
+    Counts,
+    join,
+    max_cells,
+    rate_count_offset,
+    split,
+)
 
 
 def recover_counts(
@@ -26,15 +34,17 @@ def recover_counts(
         InvalidEncoding: a number of the wrong width, or not below n.
         PlaintextOutOfRange: more cells than fit under this key.
         OpeningMismatch: a count above what its recordings can add (one each to `sound`, up to two
-            each to `rate`, see `Counts`), or anything above the last slot.
+            each to `rate`, see `Counts`), or anything outside the cells' slots.
     """
     _check_cells(key, len(recordings))
     packed = (_number(value, key) - _number(blind, key)) % key.n
-    if packed >> (CELL_BITS * len(recordings)):
+    cells, offset = len(recordings), rate_count_offset(key.bits)
+    sounds = split(packed, COUNT_SLOT_BITS, cells)
+    rates = split(packed >> offset, COUNT_SLOT_BITS, cells)
+    if packed != join(sounds, COUNT_SLOT_BITS) + (join(rates, COUNT_SLOT_BITS) << offset):
         raise OpeningMismatch("there is more in this number than counts: do not trust it")
     counts = []
-    for cell, limit in zip(split(packed, CELL_BITS, len(recordings)), recordings, strict=True):
-        sound, rate = split(cell, COUNT_SLOT_BITS, 2)
+    for sound, rate, limit in zip(sounds, rates, recordings, strict=True):
         if sound > limit or rate > MOST_RATE * limit:
             raise OpeningMismatch("a count exceeds what its recordings add: do not trust it")
         counts.append(Counts(sound, rate))
@@ -52,7 +62,7 @@ def recover_bit(value: bytes, blind: bytes, key: PublicKey) -> bool:
 def blind_tallies(
     key: PublicKey, cells: Sequence[Sequence[Ciphertext]], random: RandomSource = KERNEL
 ) -> tuple[Ciphertext, bytes]:
-    """A's C' and rho for tallies: C' encrypts sum_k 2^(48 k) sum_days tally + rho and is fresh.
+    """A's C' and rho for tallies: C' encrypts sum_k 2^(24 k) sum_days tally + rho and is fresh.
 
     Args:
         key: B's public key.
@@ -68,7 +78,7 @@ def blind_tallies(
     _check_cells(key, len(cells))
     packed = key.constant(0)
     for tallies in reversed(cells):
-        packed = packed.times(1 << CELL_BITS)
+        packed = packed.shifted(COUNT_SLOT_BITS)
         for tally in tallies:
             packed = packed.add(tally)
     return blind_single(key, packed, random)

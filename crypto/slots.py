@@ -20,9 +20,6 @@ COMPARISON_SLOT_BITS = SCORE_BITS + SIGMA + 2
 COUNT_SLOT_BITS = 24
 """One finding of one cell of an opening: room for 8,388,607 recordings, each adding up to two."""
 
-CELL_BITS = 2 * COUNT_SLOT_BITS
-"""Both findings of a cell: sound in the low slot, rate in the high one."""
-
 MOST_RATE = 2
 """What a recording adds at most to `rate`: below `lo` and above `hi` at once, where lo > hi."""
 
@@ -55,11 +52,6 @@ class Counts:
 def max_cells(bits: int) -> int:
     """How many cells fit in one opening under a modulus of that many bits (63 at 3072)."""
     return (bits - 2) // (2 * COUNT_SLOT_BITS)
-
-
-def max_comparisons(bits: int, slot_bits: int = COMPARISON_SLOT_BITS) -> int:
-    """How many comparisons fit in one masked plaintext (37 at 3072 bits)."""
-    return (bits - 2) // slot_bits
 
 
 def rate_count_offset(bits: int) -> int:

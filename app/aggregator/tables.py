@@ -107,12 +107,11 @@ class Recording(Base):
     lease_until: Mapped[int] = mapped_column(BigInteger, default=0)
     begun: Mapped[bool] = mapped_column(default=False)
     attempts: Mapped[int] = mapped_column(default=0)
-    # The report; the ciphertexts go to NULL once counted, the hash stays to know a replay.
+    # The report; the ciphertext goes to NULL once counted, the hash stays to know a replay.
     report_sha256: Mapped[str | None] = mapped_column(String(64))
     model: Mapped[str | None] = mapped_column(String(128))
     key_id: Mapped[str | None] = mapped_column(String(64))
-    sound: Mapped[bytes | None] = mapped_column(LargeBinary)
-    rate: Mapped[bytes | None] = mapped_column(LargeBinary)
+    findings: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class Comparison(Base):
@@ -178,7 +177,7 @@ class Consent(Base):
 
 
 class Range(Base):
-    """A healthy range made in a doctor's browser: threshold, lo and hi as ciphertexts."""
+    """A healthy range made in a doctor's browser: one ciphertext of its bounds."""
 
     __tablename__ = "ranges"
     __table_args__ = (
@@ -197,9 +196,7 @@ class Range(Base):
     doctor_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     state: Mapped[RangeState] = mapped_column(String(16))
     key_id: Mapped[str] = mapped_column(String(64))
-    threshold: Mapped[bytes] = mapped_column(LargeBinary)
-    lo: Mapped[bytes] = mapped_column(LargeBinary)
-    hi: Mapped[bytes] = mapped_column(LargeBinary)
+    bounds: Mapped[bytes] = mapped_column(LargeBinary)
     proposal: Mapped[str] = mapped_column(String(8192))
     created_at: Mapped[int] = mapped_column(BigInteger)
     # Enc([hi >= lo] + mask), opened by the doctor only, and the sealed seed while it is made.

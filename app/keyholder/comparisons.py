@@ -26,14 +26,12 @@ from crypto.comparison import messages
 from crypto.comparison.messages import FirstItem, SecondItem
 from crypto.encoding import sha256_hex
 from crypto.errors import CryptoError, ForeignKey
-from crypto.keyholder.responder import Responder
+from crypto.keyholder.reference import ReferenceResponder
 from crypto.messages import Audience
-from crypto.slots import SCORE_BITS
+from crypto.slots import SCORE_BITS, ZONES
 
 MAX_ITEMS = 32
 """Positions in one request: half a minute of computing."""
-
-_MOST_COMPARISONS = 3  # of a recording; a range check is one
 
 # One request sent twice is computed once: the second waits here, then finds the stored answer.
 _COMPUTING = [threading.Lock() for _ in range(64)]
@@ -86,7 +84,7 @@ def _read(decode: Callable[[bytes], tuple[str, list[Item]]]) -> tuple[str, list[
 
 
 def _max_body_bytes(ciphertext_bytes: int) -> int:
-    ciphertexts = 1 + _MOST_COMPARISONS * (SCORE_BITS + 1)
+    ciphertexts = 1 + ZONES * (SCORE_BITS + 1)
     return 1024 + MAX_ITEMS * (512 + ciphertexts * (ciphertext_bytes + 8))
 
 
@@ -154,9 +152,9 @@ def _first_digest(key_id: str, item: FirstItem) -> str:
     return sha256_hex(messages.encode_first_request(key_id, [item]))
 
 
-def _responder() -> Responder:
+def _responder() -> ReferenceResponder:
     keys = keyholder().keys
-    return Responder(keys.paillier, keys.masks)
+    return ReferenceResponder(keys.paillier, keys.masks)
 
 
 def _reply(message: bytes) -> Response:

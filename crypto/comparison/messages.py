@@ -54,7 +54,7 @@ Position = RecordingPosition | RangePosition
 
 @dataclass(frozen=True)
 class FirstItem:
-    """A to B: Enc(sum_j 2^(82 j) (z_j + r_j)) of `count` comparisons."""
+    """A to B: Enc(sum_j 2^(Z j) (z_j + r_j)), one zone each; and how many comparisons it makes."""
 
     position: Position
     count: int

@@ -11,13 +11,13 @@ from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
 from crypto.messages import Cell
 from crypto.paillier import Ciphertext
-from crypto.slots import CELL_BITS, max_cells
+from crypto.slots import COUNT_SLOT_BITS, max_cells
 
 
 def open_tally(
     private_key: PrivateKey, mask_key: MaskKey, ciphertext: Ciphertext, cells: Sequence[Cell]
 ) -> bytes:
-    """Dec(C') - sum_k 2^(48 k) sum_days P(recordings) mod n, fixed-width big-endian.
+    """Dec(C') - sum_k 2^(24 k) sum_days P(recordings) mod n, fixed-width big-endian.
 
     Raises:
         ForeignKey: C' is under another key.
@@ -29,7 +29,7 @@ def open_tally(
     masks = 0
     for k, cell in enumerate(cells):
         totals = sum(mask_key.total(public, cell.pseudonym, day, n) for day, n in cell.days)
-        masks += totals << (CELL_BITS * k)
+        masks += totals << (COUNT_SLOT_BITS * k)
     return _without(private_key, ciphertext, masks)
 
 

@@ -25,13 +25,12 @@ class Report(SignedMessage):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadableReport(Report):
-    """A judged recording: its score and heart rate under encryption."""
+    """A judged recording: its score and heart rate in one ciphertext (`slots.pack_report`)."""
 
     outcome: Annotated[str, constant("readable")] = "readable"
     model: Annotated[str, text(128)]
     key_id: Hash
-    sound: CiphertextBytes
-    rate: CiphertextBytes
+    findings: CiphertextBytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from client.uploading import State
 from crypto.comparison.messages import decode_first_answer, decode_second_answer
 from crypto.errors import CryptoError
+from crypto.slots import pack_report
 from deploy.demo.evidence import Known, Leak
 
 NOISE_BITS = 64
@@ -51,27 +52,25 @@ def _results(database: sqlite3.Connection) -> Iterator[Leak]:
     finished = [state.value for state in State if state.final]
     marks = ", ".join("?" * len(finished))
     (left,) = database.execute(
-        "SELECT count(*) FROM recordings WHERE (sound NOTNULL OR rate NOTNULL) "  # noqa: S608
+        "SELECT count(*) FROM recordings WHERE findings NOTNULL "  # noqa: S608
         f"AND state IN ({marks})",
         finished,
     ).fetchone()
     if left:
-        yield Leak("table recordings", f"ciphertexts of the results of {left} finished recordings")
+        yield Leak("table recordings", f"the encrypted reports of {left} finished recordings")
 
 
 def _freed(file: Path, known: Known) -> Iterator[Leak]:
-    """Results in pages that SQLite freed: in a row, they follow the key id one after the other."""
+    """Reports in pages that SQLite freed: in a row, a report follows the key id."""
     key = known.paillier.public
     anchor = re.compile(re.escape(key.key_id.encode()))
-    results = {(sound, rate) for _, sound, rate in known.results()}
+    reports = {pack_report(key.bits, sound, rate) for _, sound, rate in known.results()}
     for path in sorted(file.parent.glob(f"{file.name}*")):
         content = path.read_bytes()
         for match in anchor.finditer(content):
-            start, width = match.end(), key.ciphertext_bytes
-            first = _decrypted(content[start : start + width], known)
-            second = _decrypted(content[start + width : start + 2 * width], known)
-            if first is not None and (first, second) in results:
-                yield Leak(path.name, "the ciphertexts of a result in a freed page")
+            report = content[match.end() : match.end() + key.ciphertext_bytes]
+            if _decrypted(report, known) in reports:
+                yield Leak(path.name, "the ciphertext of a report in a freed page")
                 break
 
 

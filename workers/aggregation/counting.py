@@ -22,7 +22,7 @@ from crypto.comparison.messages import RecordingPosition
 from crypto.errors import CryptoError
 from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution
 from crypto.paillier import PublicKey
-from crypto.slots import OPERATING_POINT
+from crypto.slots import OPERATING_POINT, pack_range
 from workers.aggregation.rounds import Compared, compare, give_up
 from workers.aggregation.tallies import (
     AssignedPosition,
@@ -35,9 +35,6 @@ from workers.aggregation.tallies import (
 )
 
 ALREADY_SERVED = "position-already-served"
-
-COMPARISONS = 3
-"""Of one recording: sound >= threshold, rate >= lo, hi >= rate."""
 
 _log = logging.getLogger(__name__)
 
@@ -105,16 +102,16 @@ def _compared(tally: TallyName, key: PublicKey, position: AssignedPosition) -> C
     inputs = _inputs_if_whole(key, position)
     if inputs is None or position.seed is None:
         _log.error("a recording cannot be compared: its report, range or seed is damaged")
-        return give_up(keyholder, key, at, COMPARISONS)
+        return give_up(keyholder, key, at)
     try:
-        return compare(keyholder, key, at, inputs.comparisons(), position.seed)
+        return compare(keyholder, key, at, inputs.differences(key), position.seed)
     except KeyholderRefused as refusal:
         if refusal.slug != ALREADY_SERVED:
             raise
         # Damaged after the first round, so that what is derived now differs from what B was sent.
         # If B finished the position, it refuses this too.
         _log.error("a recording cannot be compared: it is not what the first round was about")
-        return give_up(keyholder, key, at, COMPARISONS)
+        return give_up(keyholder, key, at)
 
 
 def _inputs_if_whole(key: PublicKey, position: AssignedPosition) -> FindingInputs | None:
@@ -125,13 +122,12 @@ def _inputs_if_whole(key: PublicKey, position: AssignedPosition) -> FindingInput
 
 
 def _inputs(key: PublicKey, position: AssignedPosition) -> FindingInputs:
-    if position.range is None:
+    if position.bounds is None:
         lo, hi = DEFAULT_RATE_RANGES[AgeBand(position.age_band)]
-        bounds = (key.constant(OPERATING_POINT), key.constant(lo), key.constant(hi))
+        bounds = key.constant(pack_range(key.bits, OPERATING_POINT, lo, hi))
     else:
-        chosen = position.range
-        bounds = (key.parse(chosen.threshold), key.parse(chosen.lo), key.parse(chosen.hi))
-    return FindingInputs(key.parse(position.sound), key.parse(position.rate), *bounds)
+        bounds = key.parse(position.bounds)
+    return FindingInputs(key.parse(position.report), bounds)
 
 
 def _add(tally: TallyName, key: PublicKey, position: AssignedPosition, compared: Compared) -> bool:

@@ -12,7 +12,7 @@ from app.aggregator.tables import Range, RangeState, db
 from app.common.database import changes_a_row, in_transaction
 from crypto.at_rest import StorageKey
 from crypto.comparison.messages import RangePosition
-from crypto.findings import range_check
+from crypto.comparison.reference import range_order
 from workers.aggregation.counting import KeyNotActive
 from workers.aggregation.rounds import Compared, compare
 
@@ -21,8 +21,7 @@ from workers.aggregation.rounds import Compared, compare
 class _Proposed:
     pseudonym: str
     key_id: str
-    lo: bytes
-    hi: bytes
+    bounds: bytes
     seed: bytes
 
 
@@ -41,9 +40,9 @@ def check(range_id: str) -> None:
     key = around.keyholder.paillier_key(proposed.key_id)
     if key is None:
         raise KeyNotActive("The range's Paillier key is not the active one.")
-    bounds = range_check(key.parse(proposed.lo), key.parse(proposed.hi))
+    order = range_order(key, key.parse(proposed.bounds))
     position = RangePosition(range_id, proposed.pseudonym)
-    compared = compare(around.keyholder, key, position, bounds, proposed.seed)
+    compared = compare(around.keyholder, key, position, order, proposed.seed)
     in_transaction(db, lambda: _finish(range_id, compared))
 
 
@@ -56,7 +55,7 @@ def _begin(range_id: str, storage_key: StorageKey) -> _Proposed | None:
     if row.sealed_seed is None:
         row.sealed_seed = storage_key.seal(secrets.token_bytes(32), context)
     seed = storage_key.unseal(row.sealed_seed, context)
-    return _Proposed(row.pseudonym, row.key_id, row.lo, row.hi, seed)
+    return _Proposed(row.pseudonym, row.key_id, row.bounds, seed)
 
 
 def _finish(range_id: str, compared: Compared) -> None:

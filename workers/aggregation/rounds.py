@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from crypto.comparison.initiator import Comparison, Initiator
 from crypto.comparison.messages import (
     FirstItem,
     Position,
@@ -16,6 +15,7 @@ from crypto.comparison.messages import (
     encode_first_request,
     encode_second_request,
 )
+from crypto.comparison.reference import COMPARISONS, ReferenceInitiator
 from crypto.errors import ProtocolViolation
 from crypto.paillier import Ciphertext, PublicKey
 
@@ -42,17 +42,19 @@ def compare(
     keyholder: ComparesWithUs,
     key: PublicKey,
     position: Position,
-    comparisons: Sequence[Comparison],
+    packed: Ciphertext,
     seed: bytes,
 ) -> Compared:
-    """Play a position. The same arguments send the same bytes, so it can be repeated at will.
+    """Play a position on the numbers in the zones of `packed`.
+
+    The same arguments send the same bytes, so it can be repeated at will.
 
     Raises
     ------
     KeyholderUnavailable, KeyholderRefused : from `keyholder`; only the first is worth a retry.
     CryptoError : an answer that is not one.
     """
-    initiator = Initiator(key, comparisons, seed)
+    initiator = ReferenceInitiator(key, position, packed, seed)
     count, masked = initiator.first()
     first = _only(
         decode_first_answer(
@@ -68,11 +70,12 @@ def compare(
     return Compared(None if second.void else initiator.bits(second), key.parse(second.mask))
 
 
-def give_up(keyholder: ComparesWithUs, key: PublicKey, position: Position, count: int) -> Compared:
-    """Have a position of `count` comparisons served void: for inputs that cannot be compared.
+def give_up(keyholder: ComparesWithUs, key: PublicKey, position: Position) -> Compared:
+    """Have a position served void: for inputs that cannot be compared.
 
     A second request without tests says so; raises as `compare`.
     """
+    count = COMPARISONS[type(position)]
     item = SecondItem(position, count, key.constant(0).to_bytes(), ())
     second = _only(
         decode_second_answer(keyholder.compare_second(encode_second_request(key.key_id, [item])))

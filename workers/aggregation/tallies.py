@@ -57,27 +57,17 @@ class TallyName:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class RangeBytes:
-    """Threshold, lo and hi as they lie in the database."""
-
-    threshold: bytes
-    lo: bytes
-    hi: bytes
-
-
-@dataclass(frozen=True, slots=True, repr=False)
 class AssignedPosition:
     """The recording that is a tally's next, and all that its comparison depends on.
 
-    `range` is None where the defaults of `age_band` hold, `seed` where it cannot be unsealed any
+    `bounds` is None where the defaults of `age_band` hold, `seed` where it cannot be unsealed any
     more: then the position can only be given up.
     """
 
     recording: str
     number: int
-    sound: bytes
-    rate: bytes
-    range: RangeBytes | None
+    report: bytes
+    bounds: bytes | None
     age_band: str
     seed: bytes | None
 
@@ -211,9 +201,8 @@ def _read(comparison: Comparison, storage_key: StorageKey) -> AssignedPosition:
     return AssignedPosition(
         recording=recording.id,
         number=comparison.number,
-        sound=recording.sound or b"",
-        rate=recording.rate or b"",
-        range=RangeBytes(chosen.threshold, chosen.lo, chosen.hi) if chosen else None,
+        report=recording.findings or b"",
+        bounds=chosen.bounds if chosen else None,
         age_band=comparison.age_band,
         seed=_seed(comparison, storage_key),
     )

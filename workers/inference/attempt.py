@@ -8,6 +8,7 @@ from typing import Protocol
 from crypto.errors import SealBroken
 from crypto.hpke import recording_info
 from crypto.messages import FailedReport, Manifest, ReadableReport, Report, UnreadableReport
+from crypto.slots import pack_report
 from workers.inference.aggregator_client import (
     AggregatorClient,
     AggregatorRefused,
@@ -87,12 +88,12 @@ class Attempts:
         if isinstance(judgement, Unreadable):
             return UnreadableReport(**common, reason=judgement.reason.value)
         key = manifest.active_key
+        packed = pack_report(key.bits, judgement.sound, judgement.heart_rate_tenths)
         return ReadableReport(
             **common,
             model=judgement.model_id,
             key_id=key.key_id,
-            sound=key.encrypt(judgement.sound).to_wire(),
-            rate=key.encrypt(judgement.heart_rate_tenths).to_wire(),
+            findings=key.encrypt(packed).to_wire(),
         )
 
     def _give_back(self, lease: Lease) -> None:

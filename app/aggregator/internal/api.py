@@ -50,7 +50,7 @@ def report(recording_id: str) -> dict[str, Any]:
     if told.recording != check_id(recording_id):
         raise InvalidRequest("The report is about another recording.")
     if isinstance(told, ReadableReport):
-        _check_ciphertexts(told)
+        _check_ciphertext(told)
     accepted = lifecycle.accept_report(told, sha256_hex(token.encode()), _now())
     services().blobs.delete(BlobName(told.recording, accepted.sealed_sha256))
     if accepted.state is RecordingState.REPORTED and not accepted.replayed:
@@ -71,12 +71,11 @@ def sighting() -> tuple[str, int]:
     return "", 204
 
 
-def _check_ciphertexts(told: ReadableReport) -> None:
+def _check_ciphertext(told: ReadableReport) -> None:
     key = services().keyholder.paillier_key(told.key_id)
     if key is None:
         raise KeyNotActive("Fetch the manifest again and encrypt under its active key.")
-    key.parse(told.sound)
-    key.parse(told.rate)
+    key.parse(told.findings)
 
 
 def _now() -> int:

@@ -61,8 +61,7 @@ def propose(doctor: Account, pseudonym: str, token: str) -> tuple[str, RangeStat
     key = services().keyholder.paillier_key(proposal.key_id)
     if key is None:
         raise KeyNotActive("Fetch the manifest again and encrypt under its active key.")
-    for ciphertext in (proposal.threshold, proposal.lo, proposal.hi):
-        key.parse(ciphertext)
+    key.parse(proposal.bounds)
     doctor_id = doctor.id
 
     def work() -> tuple[RangeState, bool]:
@@ -79,9 +78,7 @@ def propose(doctor: Account, pseudonym: str, token: str) -> tuple[str, RangeStat
                 doctor_id=doctor_id,
                 state=RangeState.PROPOSED,
                 key_id=proposal.key_id,
-                threshold=proposal.threshold,
-                lo=proposal.lo,
-                hi=proposal.hi,
+                bounds=proposal.bounds,
                 proposal=token,
                 created_at=int(time.time()),
             )

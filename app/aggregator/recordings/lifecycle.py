@@ -474,7 +474,7 @@ def _finish_comparison(
         db,
         update(Recording)
         .where(Recording.id == recording_id, Recording.state == RecordingState.REPORTED)
-        .values(state=state, reason=reason, finished_at=now, sound=None, rate=None),
+        .values(state=state, reason=reason, finished_at=now, findings=None),
     )
 
 
@@ -485,8 +485,7 @@ def _outcome(report: Report, now: int) -> dict[str, Any]:
                 "state": RecordingState.REPORTED,
                 "model": report.model,
                 "key_id": report.key_id,
-                "sound": report.sound,
-                "rate": report.rate,
+                "findings": report.findings,
             }
         case UnreadableReport(reason=reason):
             state = RecordingState.UNREADABLE

@@ -12,7 +12,8 @@ import { PaillierKey } from "./paillier.js";
 import { keyholder } from "./servers.js";
 import { keepFirst } from "./store.js";
 
-export const CELL_BITS = 48;
+/** Of one count in an opening; a cell has two. */
+export const COUNT_SLOT_BITS = 24;
 
 let current;
 
@@ -36,7 +37,7 @@ export async function verifiedManifest(answer, pinned, minKeyBits) {
   const manifest = await verify(answer.manifest, "hushbeat-manifest", answer.key);
   const usable = manifest.paillier?.filter((key) => key.state !== "pending") ?? [];
   const active = usable.filter((key) => key.state === "active");
-  if (manifest.version !== 1 || manifest.slot_bits !== CELL_BITS / 2 || active.length !== 1) {
+  if (manifest.version !== 1 || manifest.slot_bits !== COUNT_SLOT_BITS || active.length !== 1) {
     throw new HushbeatError("manifest-unknown");
   }
   const keys = new Map();
@@ -47,11 +48,16 @@ export async function verifiedManifest(answer, pinned, minKeyBits) {
   return {
     paillier,
     paillierKey: (id) => keys.get(id),
-    maxCells: Math.floor((paillier.bits - 2) / CELL_BITS),
+    maxCells: maxCells(paillier.bits),
     sealingKey: unb64u(manifest.sealing.public),
     statementKey: manifest.statement_key,
     operatingPoint: manifest.operating_point,
   };
+}
+
+/** How many cells fit in one opening under a modulus of that many bits. */
+export function maxCells(bits) {
+  return Math.floor((bits - 2) / (2 * COUNT_SLOT_BITS));
 }
 
 /** The fingerprint to hold the key holder to: the one remembered, if the page still agrees. */

@@ -4,16 +4,14 @@
  * both answers are sealed to a key that lives as long as this call.
  */
 
-import { b64u, sha256Hex, toBigInt, unb64u } from "./bytes.js";
+import { b64u, bitLength, sha256Hex, toBigInt, unb64u } from "./bytes.js";
 import { HushbeatError } from "./errors.js";
 import { sign, verify } from "./jws.js";
-import { CELL_BITS, currentManifest } from "./manifest.js";
+import { COUNT_SLOT_BITS, currentManifest, maxCells } from "./manifest.js";
 import { page } from "./page.js";
 import { blindInfo, oneTimeRecipient, valueInfo } from "./sealing.js";
 import { aggregator, keyholder } from "./servers.js";
 
-const SLOT_BITS = BigInt(CELL_BITS / 2);
-const SLOT_MASK = (1n << SLOT_BITS) - 1n;
 
 /** In one request, over all its cells: it stays far below the 256 KiB that the aggregator reads. */
 const MOST_DAYS = 12_000;
@@ -166,7 +164,8 @@ function checkScope(cells, asked) {
 }
 
 /**
- * The counts of every cell; a wrong key, mask or number of recordings shows as a mismatch.
+ * The counts of every cell: of cell k the sound count stands at bit 24 k and the rate count as far
+ * above bit 24 maxCells, and nothing else is in the number. A wrong key, mask or number of recordings shows as a mismatch.
  *
  * A recording adds two to `rate` if the lower limit of the healthy range was above the upper one and
  * the heart rate between them: it is below the one and above the other. A cell that shows it is
@@ -174,17 +173,19 @@ function checkScope(cells, asked) {
  */
 export function recoverCounts(masked, blind, n, cells) {
   let rest = unmasked(masked, blind, n);
-  const slot = (most) => {
-    const count = Number(rest & SLOT_MASK);
-    rest >>= SLOT_BITS;
-    if (count > most) throw new HushbeatError("opening-mismatch");
-    return count;
+  const take = (slot, most) => {
+    const at = BigInt(COUNT_SLOT_BITS * slot);
+    const count = BigInt.asUintN(COUNT_SLOT_BITS, rest >> at);
+    rest -= count << at;
+    if (count > BigInt(most)) throw new HushbeatError("opening-mismatch");
+    return Number(count);
   };
-  const counts = cells.map(({ pseudonym, days: stated }) => {
+  const firstRate = maxCells(bitLength(n));
+  const counts = cells.map(({ pseudonym, days: stated }, k) => {
     const days = stated.map(([day]) => day);
     const recordings = stated.reduce((sum, [, number]) => sum + number, 0);
-    const sound = slot(recordings);
-    const rate = slot(2 * recordings);
+    const sound = take(k, recordings);
+    const rate = take(firstRate + k, 2 * recordings);
     const inconsistent = rate > recordings;
     return { pseudonym, days, recordings, sound, rate, inconsistent, closed: [] };
   });

@@ -12,32 +12,38 @@ import { pause } from "./page.js";
 import { aggregator } from "./servers.js";
 
 const MAX_SCORE = 65_535;
+
+/** Of one comparison in a plaintext, and of a zone: the same comparison of several recordings. */
+const COMPARISON_SLOT_BITS = 82;
+const zoneBits = (bits) =>
+  COMPARISON_SLOT_BITS * Math.floor((bits - 2) / (3 * COMPARISON_SLOT_BITS));
+
 const POLL_MS = 1_000;
 const PATIENCE_MS = 180_000;
 
 /** Proposes a range: threshold on the sound score, limits of the heart rate in tenths of bpm. */
 export async function propose(keys, pseudonym, { threshold, lo, hi }) {
-  const values = [threshold, lo, hi];
-  const possible = values.every((v) => Number.isInteger(v) && v >= 0 && v <= MAX_SCORE);
-  if (!possible || lo > hi) throw new HushbeatError("range-order");
   const { paillier } = await currentManifest();
-  const ciphertexts = [];
-  for (const value of values) {
-    ciphertexts.push(b64u(paillier.encrypt(BigInt(value))));
-    await pause(0); // each takes a moment: let the page draw in between
-  }
+  const bounds = packRange(paillier.bits, { threshold, lo, hi });
+  await pause(0); // encrypting takes a moment: let the page draw before
   const payload = {
     range: newId(),
     pseudonym,
     key_id: paillier.keyId,
-    threshold: ciphertexts[0],
-    lo: ciphertexts[1],
-    hi: ciphertexts[2],
+    bounds: b64u(paillier.encrypt(bounds)),
     iat: Math.floor(Date.now() / 1000),
   };
   const token = await sign("hushbeat-range", payload, keys);
   await aggregator.post(`/api/patients/${pseudonym}/ranges`, { range: token });
   return payload.range;
+}
+
+/** The plaintext of a range: threshold, lo and hi + 1, a zone each (docs/protocol.md, section 2). */
+export function packRange(bits, { threshold, lo, hi }) {
+  const zones = [threshold, lo, hi + 1];
+  const possible = zones.every((v) => Number.isInteger(v) && v >= 0 && v <= MAX_SCORE);
+  if (!possible || lo > hi) throw new HushbeatError("range-order");
+  return zones.reduce((sum, value, j) => sum + (BigInt(value) << BigInt(j * zoneBits(bits))), 0n);
 }
 
 /** Waits for the comparison, opens it and decides; answers the range's last state. */

@@ -81,9 +81,7 @@ def upgrade() -> None:
     sa.Column('doctor_id', sa.Integer(), nullable=False),
     sa.Column('state', sa.String(length=16), nullable=False),
     sa.Column('key_id', sa.String(length=64), nullable=False),
-    sa.Column('threshold', sa.LargeBinary(), nullable=False),
-    sa.Column('lo', sa.LargeBinary(), nullable=False),
-    sa.Column('hi', sa.LargeBinary(), nullable=False),
+    sa.Column('bounds', sa.LargeBinary(), nullable=False),
     sa.Column('proposal', sa.String(length=8192), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('check_ciphertext', sa.LargeBinary(), nullable=True),
@@ -114,8 +112,7 @@ def upgrade() -> None:
     sa.Column('report_sha256', sa.String(length=64), nullable=True),
     sa.Column('model', sa.String(length=128), nullable=True),
     sa.Column('key_id', sa.String(length=64), nullable=True),
-    sa.Column('sound', sa.LargeBinary(), nullable=True),
-    sa.Column('rate', sa.LargeBinary(), nullable=True),
+    sa.Column('findings', sa.LargeBinary(), nullable=True),
     sa.ForeignKeyConstraint(['account_id'], ['accounts.id'], ),
     sa.PrimaryKeyConstraint('id')
     )

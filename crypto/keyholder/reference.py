@@ -7,21 +7,18 @@ Ordering and exactly-once serving are the key holder's database's business.
 from crypto.comparison.messages import (
     FirstAnswerItem,
     FirstItem,
-    RangePosition,
-    RecordingPosition,
     SecondAnswerItem,
     SecondItem,
 )
+from crypto.comparison.reference import COMPARISONS, compared
 from crypto.errors import CiphertextOutOfRange, InvalidEncoding, ProtocolViolation
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
 from crypto.paillier import Ciphertext
-from crypto.slots import SCORE_BITS, SIGMA, max_comparisons, split
-
-_COMPARISONS = {RecordingPosition: 3, RangePosition: 1}
+from crypto.slots import SCORE_BITS, SIGMA, ZONES, split, zone_bits
 
 
-class Responder:
+class ReferenceResponder:
     """Answers the items of A's two requests under one key.
 
     Args:
@@ -41,10 +38,10 @@ class Responder:
         self._private = private_key
         self._masks = mask_key
         self._l = score_bits
-        self._slot_bits = score_bits + sigma + 2
+        self._zone = zone_bits(private_key.public.bits, score_bits + sigma + 2)
 
     def first(self, item: FirstItem) -> FirstAnswerItem:
-        """For each slot d the encrypted bits of 2 (d mod 2^l) + 1, lowest first.
+        """For each comparison's d the encrypted bits of 2 (d mod 2^l) + 1, lowest first.
 
         Doubling and adding one makes it odd where A's number is even: equality, against which the
         coin would give a wrong answer and tell B so, cannot occur.
@@ -56,7 +53,7 @@ class Responder:
         return FirstAnswerItem(
             tuple(
                 tuple(self._private.encrypt(odd >> k & 1).to_wire() for k in range(self._l + 1))
-                for odd in (2 * (d % (1 << self._l)) + 1 for d in self._slots(item))
+                for odd in (2 * (d % (1 << self._l)) + 1 for d in self._compared(item))
             )
         )
 
@@ -68,24 +65,22 @@ class Responder:
         """
         mask = self._private.encrypt(self._masks.step(self._private.public, item.position))
         try:
-            slots = self._slots(item)
+            numbers = self._compared(item)
             tests = self._parse_tests(item)
         except (InvalidEncoding, CiphertextOutOfRange, ProtocolViolation):
             return SecondAnswerItem(None, mask.to_wire())
         bits = tuple(
             self._private.encrypt(self._zero_seen(row) ^ (d >> self._l & 1)).to_wire()
-            for d, row in zip(slots, tests, strict=True)
+            for d, row in zip(numbers, tests, strict=True)
         )
         return SecondAnswerItem(bits, mask.to_wire())
 
-    def _slots(self, item: FirstItem | SecondItem) -> list[int]:
+    def _compared(self, item: FirstItem | SecondItem) -> list[int]:
         public = self._private.public
-        if item.count != _COMPARISONS[type(item.position)]:
+        if item.count != COMPARISONS[type(item.position)]:
             raise ProtocolViolation("a recording has three comparisons, a range has one")
-        if item.count > max_comparisons(public.bits, self._slot_bits):
-            raise ProtocolViolation("more comparisons than fit in one plaintext")
         packed = self._private.decrypt(public.parse(item.masked))
-        return split(packed, self._slot_bits, item.count)
+        return compared(item.position, split(packed, self._zone, ZONES))
 
     def _parse_tests(self, item: SecondItem) -> list[list[Ciphertext]]:
         if [len(row) for row in item.tests] != [self._l + 1] * item.count:
@@ -100,4 +95,4 @@ class Responder:
         return seen
 
     def __repr__(self) -> str:
-        return "Responder"
+        return "ReferenceResponder"

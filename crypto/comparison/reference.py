@@ -1,49 +1,73 @@
 """A's side of the reference comparison: holds the ciphertexts and the masks r, learns nothing.
 
-One `Initiator` plays all comparisons of one position. It draws everything from one seed, each step
-under a context that hashes what the step depends on: rebuilt after a crash from the same inputs it
-sends the same bytes, and two different messages never share randomness.
+One `ReferenceInitiator` plays all comparisons of one position. It draws everything from one seed,
+each step under a context that hashes what the step depends on: rebuilt after a crash from the same
+inputs it sends the same bytes, and two different messages never share randomness.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from crypto.comparison.messages import CiphertextRows, FirstAnswerItem, SecondAnswerItem
-from crypto.errors import PlaintextOutOfRange, ProtocolViolation
+from crypto.comparison.messages import (
+    CiphertextRows,
+    FirstAnswerItem,
+    Position,
+    RangePosition,
+    RecordingPosition,
+    SecondAnswerItem,
+)
+from crypto.errors import ProtocolViolation
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import RandomSource, SeededRandom
-from crypto.slots import SCORE_BITS, SIGMA, max_comparisons
+from crypto.slots import SCORE_BITS, SIGMA, ZONES, join, zone_bits
 
 MIN_SIGMA = 40
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """bit = [left >= right] of two encrypted integers in [0, 2^l)."""
-
-    left: Ciphertext
-    right: Ciphertext
+COMPARISONS = {RecordingPosition: ZONES, RangePosition: 1}
+"""How many bits a position of each kind has."""
 
 
-class Initiator:
+def compared(position: Position, zones: Sequence[int]) -> list[int]:
+    """What a position compares: every zone of a recording, zone 2 minus zone 1 of a range.
+
+    A applies it to its masks and B to what it decrypts, so that the one stays the mask of the
+    other. A range's number is above - lo, which may be negative: only its lowest bits count.
+    """
+    if isinstance(position, RecordingPosition):
+        return list(zones)
+    _, lo, above = zones
+    return [above - lo]
+
+
+def range_order(key: PublicKey, bounds: Ciphertext) -> Ciphertext:
+    """The bounds of a proposed range with 2^l - 1 added in zone 2, stale.
+
+    Zone 2 minus zone 1 is then 2^l + hi - lo, whose bit l is [hi >= lo].
+    """
+    return bounds.add_constant(((1 << SCORE_BITS) - 1) << (2 * zone_bits(key.bits)))
+
+
+class ReferenceInitiator:
     """The comparisons of one position: first(), then second(), then bits().
 
     Args:
-        key: B's public key; all ciphertexts are under it (ForeignKey otherwise).
-        comparisons: what to compare, 1 to `max_comparisons` of them.
+        key: B's public key; `packed` is under it (ForeignKey otherwise).
+        position: whose comparisons they are.
+        packed: Enc of numbers z in [0, 2^(l+1)) in the zones, as `FindingInputs.differences` and
+            `range_order` make them.
         seed: 32 bytes from the kernel for this position alone, stored (sealed) before `first`.
         score_bits: l.
         sigma: bits of statistical security of the masks, at least 40.
 
     Raises:
-        PlaintextOutOfRange: the comparisons do not fit in one plaintext.
+        PlaintextOutOfRange: a recording does not fit in one plaintext.
     """
 
     def __init__(
         self,
         key: PublicKey,
-        comparisons: Sequence[Comparison],
+        position: Position,
+        packed: Ciphertext,
         seed: bytes,
         *,
         score_bits: int = SCORE_BITS,
@@ -51,28 +75,29 @@ class Initiator:
     ) -> None:
         if sigma < MIN_SIGMA:
             raise ProtocolViolation(f"masks need at least {MIN_SIGMA} bits of security")
-        self._slot_bits = score_bits + sigma + 2
-        if not 0 < len(comparisons) <= max_comparisons(key.bits, self._slot_bits):
-            raise PlaintextOutOfRange("these comparisons do not fit in one plaintext")
         self._key = key
-        self._comparisons = tuple(comparisons)
         self._seed = seed
         self._l = score_bits
-        self._transcript = [key.key_id.encode("ascii"), bytes([score_bits, sigma])]
-        for comparison in comparisons:
-            self._transcript += [comparison.left.to_bytes(), comparison.right.to_bytes()]
+        self._count = COMPARISONS[type(position)]
+        self._transcript = [
+            key.key_id.encode("ascii"),
+            bytes([score_bits, sigma, self._count]),
+            packed.to_bytes(),
+        ]
         random = self._random(b"first")
-        self._masks = [random.bits(score_bits + 1 + sigma) for _ in comparisons]
-        self._masked = self._mask_and_pack(random)
+        masks = [random.bits(score_bits + 1 + sigma) for _ in range(ZONES)]
+        self._masks = compared(position, masks)
+        zone = zone_bits(key.bits, score_bits + sigma + 2)
+        self._masked = packed.add(key.constant(join(masks, zone))).rerandomised(random).to_wire()
         self._flips: list[bool] | None = None
 
     def first(self) -> tuple[int, bytes]:
-        """`count` and `masked` of the first item: Enc(sum_j 2^(slot j) (z_j + r_j)), fresh.
+        """`count` and `masked` of the first item: Enc(sum_j 2^(Z j) (z_j + r_j)), fresh.
 
-        z = 2^l + a - b, so bit l of z is [a >= b] (Veugen 2012); r is uniform in
+        z = 2^l + x - b, so bit l of z is [x >= b] (Veugen 2012); r is uniform in
         [0, 2^(l+1+sigma)), so d = z + r tells B nothing but with probability 2^-sigma.
         """
-        return len(self._comparisons), self._masked
+        return self._count, self._masked
 
     def second(self, answer: FirstAnswerItem) -> CiphertextRows:
         """The tests of the second item: for each comparison l + 1 fresh ciphertexts.
@@ -81,7 +106,7 @@ class Initiator:
             ProtocolViolation: not one row of l + 1 bits a comparison.
             InvalidEncoding, CiphertextOutOfRange: see `PublicKey.parse`.
         """
-        if [len(row) for row in answer.bits] != [self._l + 1] * len(self._comparisons):
+        if [len(row) for row in answer.bits] != [self._l + 1] * self._count:
             raise ProtocolViolation("the first answer has another number of bits than asked for")
         received = [cell for row in answer.bits for cell in row]
         random = self._random(b"second", self._masked, *received)
@@ -97,10 +122,10 @@ class Initiator:
         return tuple(tests)
 
     def bits(self, answer: SecondAnswerItem) -> list[Ciphertext]:
-        """Enc([left >= right]) of each comparison, stale.
+        """Enc([x >= b]) of each comparison, stale.
 
         B's bit is [zero seen] xor d_l. With coin s = +1 a zero means d >= r in the low l bits,
-        with s = -1 it means d < r; [a >= b] = d_l xor r_l xor [d mod 2^l < r mod 2^l].
+        with s = -1 it means d < r; [x >= b] = d_l xor r_l xor [d mod 2^l < r mod 2^l].
 
         Raises:
             ProtocolViolation: a void answer, another number of bits, or called before `second`.
@@ -108,7 +133,7 @@ class Initiator:
         """
         if self._flips is None:
             raise ProtocolViolation("the second answer comes after the second request")
-        if answer.bits is None or len(answer.bits) != len(self._comparisons):
+        if answer.bits is None or len(answer.bits) != self._count:
             raise ProtocolViolation("the second answer has another number of bits than asked for")
         results = []
         for flip, cell in zip(self._flips, answer.bits, strict=True):
@@ -116,14 +141,6 @@ class Initiator:
             flipped = bit.negated().add_constant(1)
             results.append(flipped if flip else bit)
         return results
-
-    def _mask_and_pack(self, random: RandomSource) -> bytes:
-        packed = self._key.constant(0)
-        for comparison, mask in reversed(list(zip(self._comparisons, self._masks, strict=True))):
-            difference = comparison.left.add(comparison.right.negated())
-            slot = difference.add_constant((1 << self._l) + mask)
-            packed = packed.times(1 << self._slot_bits).add(slot)
-        return packed.rerandomised(random).to_wire()
 
     def _tests(
         self, r: int, bits: Sequence[Ciphertext], coin: int, random: RandomSource
@@ -157,4 +174,4 @@ class Initiator:
         return SeededRandom(self._seed, b"comparison/" + step + b"\x00" + digest.digest())
 
     def __repr__(self) -> str:
-        return "Initiator"
+        return "ReferenceInitiator"
