@@ -37,7 +37,7 @@ def recover_counts(
             each to `rate`, see `Counts`), or anything outside the cells' slots.
     """
     _check_cells(key, len(recordings))
-    packed = (_number(value, key) - _number(blind, key)) % key.n
+    packed = unblinded(value, blind, key)
     cells, offset = len(recordings), rate_count_offset(key.bits)
     sounds = split(packed, COUNT_SLOT_BITS, cells)
     rates = split(packed >> offset, COUNT_SLOT_BITS, cells)
@@ -53,10 +53,15 @@ def recover_counts(
 
 def recover_bit(value: bytes, blind: bytes, key: PublicKey) -> bool:
     """The bit of a range check. Raises OpeningMismatch unless it is 0 or 1."""
-    bit = (_number(value, key) - _number(blind, key)) % key.n
+    bit = unblinded(value, blind, key)
     if bit > 1:
         raise OpeningMismatch("this number is not one bit: do not trust it")
     return bool(bit)
+
+
+def unblinded(value: bytes, blind: bytes, key: PublicKey) -> int:
+    """What the two servers' answers hold together. Raises InvalidEncoding: not two such numbers."""
+    return (_number(value, key) - _number(blind, key)) % key.n
 
 
 def blind_tallies(

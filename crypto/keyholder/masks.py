@@ -9,10 +9,11 @@ import secrets
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from crypto.comparison.messages import Position, RecordingPosition
+from crypto.comparison.positions import Position, RecordingPosition
 from crypto.encoding import check_day, check_id
 from crypto.errors import InvalidEncoding
 from crypto.paillier import PublicKey
+from crypto.random import RandomSource, SeededRandom
 
 _SURPLUS_BITS = 128
 
@@ -54,6 +55,10 @@ class MaskKey:
     def check(self, key: PublicKey, range_id: str, pseudonym: str) -> int:
         """The mask of the bit lo <= hi of a proposed range."""
         return self._prf(key, "range", check_id(range_id), check_id(pseudonym))
+
+    def noise(self, roster: str) -> RandomSource:
+        """Where B's share of a roster's noise is drawn from: the same again each time."""
+        return SeededRandom(self._key, b"cohort-noise\x00" + check_id(roster).encode("ascii"))
 
     def _prf(self, key: PublicKey, *parts: str) -> int:
         """A number in Z_n, within 2^-128 of uniform.
