@@ -56,5 +56,13 @@ class ProtocolViolation(CryptoError):
     """A well-formed message that does not fit the step of the protocol it arrived in."""
 
 
+class TransferCheckFailed(ProtocolViolation):
+    """The columns of an oblivious transfer that do not agree: its session must end."""
+
+
+class MaskForgotten(ProtocolViolation):
+    """A number that should be masked and is as small as one that is not."""
+
+
 class KeyFileError(CryptoError):
     """A key file that cannot be read, written or unlocked."""
