@@ -2,15 +2,17 @@
 
 Servers sign with Ed25519 (`EdDSA`, RFC 8037), collectors with ECDSA P-256 (`ES256`, RFC 7518
 section 3.4; deterministic nonces are left to the library). A header has exactly `alg`, `typ` and
-`kid`. The verifier names the type and the key; the key decides the algorithm, so that a header
-cannot talk a verifier into `none` or into using a public key as an HMAC secret (RFC 8725).
+`kid`, and `cert` where a passkey stands behind it (`crypto.webauthn`). The verifier names the type
+and the key; the key decides the algorithm, so that a header cannot talk a verifier into `none` or
+into using a public key as an HMAC secret (RFC 8725).
 """
 
 import base64
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,6 +33,24 @@ _SIGNATURE_BYTES = 64
 _IGNORED_JWK_MEMBERS = {"alg", "ext", "key_ops", "kid", "use"}
 
 
+class Signer(Protocol):
+    """Whatever signs messages: a key of this module, or a session that a passkey certified."""
+
+    def sign(self, typ: str, payload: Mapping[str, Any]) -> str: ...
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A token taken apart; nothing of it is verified, and the header may hold any JSON."""
+
+    alg: object
+    kid: object
+    certificate: dict[str, Any] | None
+    payload: dict[str, Any]
+    signed: bytes
+    signature: bytes
+
+
 def verify(token: str, typ: str, jwk: Mapping[str, Any]) -> dict[str, Any]:
     """The payload of a JWS of that type, signed by that public key.
 
@@ -39,14 +59,21 @@ def verify(token: str, typ: str, jwk: Mapping[str, Any]) -> dict[str, Any]:
         WrongType: another `typ`.
         BadSignature: another algorithm or key than `jwk` stands for, or a signature that fails.
     """
+    parsed = parse(token, typ)
+    if parsed.certificate is not None:
+        raise BadSignature("this key signs by itself: no certificate belongs here")
+    check_signer(parsed, jwk)
+    check_signature(jwk, parsed.signed, parsed.signature)
+    return parsed.payload
+
+
+def check_signer(parsed: Parsed, jwk: Mapping[str, Any]) -> None:
+    """Raises BadSignature unless the header names this key and its algorithm."""
     public = check_public_jwk(jwk)
-    header, payload, signed, signature = _parse(token, typ)
-    if header["alg"] != _algorithm(public):
+    if parsed.alg != _algorithm(public):
         raise BadSignature(f"expected a signature by {_algorithm(public)}")
-    if header["kid"] != thumbprint(public):
+    if parsed.kid != thumbprint(public):
         raise BadSignature("signed by another key than the one expected here")
-    check_signature(public, signed, signature)
-    return payload
 
 
 def claimed_payload(token: str, typ: str) -> dict[str, Any]:
@@ -54,7 +81,18 @@ def claimed_payload(token: str, typ: str) -> dict[str, Any]:
 
     Raises InvalidEncoding or WrongType. Nothing in it may be believed before `verify`.
     """
-    return _parse(token, typ)[1]
+    return parse(token, typ).payload
+
+
+def claimed_signer(token: str, typ: str) -> str:
+    """The thumbprint that the header names, NOT checked: which key of somebody's to verify with.
+
+    Raises InvalidEncoding or WrongType.
+    """
+    kid = parse(token, typ).kid
+    if not isinstance(kid, str):
+        raise InvalidEncoding("a kid is an RFC 7638 thumbprint")
+    return kid
 
 
 def check_signature(jwk: Mapping[str, Any], signed: bytes, signature: bytes) -> None:
@@ -185,6 +223,14 @@ def check_public_jwk(jwk: object) -> dict[str, str]:
     return public
 
 
+def check_collector_jwk(jwk: object) -> dict[str, str]:
+    """A collector's public key: `check_public_jwk`, and on P-256. Raises InvalidEncoding."""
+    public = check_public_jwk(jwk)
+    if public["kty"] != "EC":
+        raise InvalidEncoding("a collector's key is on P-256 (ES256)")
+    return public
+
+
 def thumbprint(jwk: Mapping[str, Any]) -> str:
     """RFC 7638: base64url of SHA-256 over the required members, 43 characters."""
     return b64u(hashlib.sha256(json_bytes(check_public_jwk(jwk))).digest())
@@ -199,13 +245,25 @@ def fingerprint(jwk: Mapping[str, Any]) -> str:
 
 
 def doctor_code(thumb: str) -> str:
-    """80 bits of a thumbprint to be read out or typed: ABCD-EFGH-IJKL-MNOP."""
+    """80 bits of a thumbprint to be read out or typed: ABCD-EFGH-IJKL-MNOP.
+
+    A new device or a key in recovery shows the same code: two screens are compared. Fewer bits
+    would not do, because whoever relays the key can make keys until the code of one fits.
+    """
     code = base64.b32encode(hashlib.sha256(thumb.encode("ascii")).digest()[:10]).decode("ascii")
     return "-".join(code[i : i + 4] for i in range(0, 16, 4))
 
 
 def _algorithm(jwk: Mapping[str, Any]) -> str:
     return SigningKey.ALG if jwk["kty"] == "OKP" else CollectorKey.ALG
+
+
+def check_der_signature(jwk: Mapping[str, Any], signed: bytes, signature: bytes) -> None:
+    """Checks an ECDSA P-256 signature in DER, as authenticators make it, or raises BadSignature."""
+    try:
+        _p256(jwk).verify(signature, signed, ec.ECDSA(SHA256()))
+    except InvalidSignature as error:
+        raise BadSignature("the signature does not fit the message and the key") from error
 
 
 def _p256(jwk: Mapping[str, Any]) -> ec.EllipticCurvePublicKey:
@@ -216,16 +274,26 @@ def _p256(jwk: Mapping[str, Any]) -> ec.EllipticCurvePublicKey:
         raise InvalidEncoding("this JWK is not a point on P-256") from error
 
 
-def _parse(token: str, typ: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
+def parse(token: str, typ: str) -> Parsed:
+    """A token's parts with nothing verified. Raises InvalidEncoding or WrongType."""
     if not isinstance(token, str) or len(token) > MAX_TOKEN_CHARS:
         raise InvalidEncoding("expected a JWS of at most a mebibyte")
     parts = token.split(".", 3)
     if len(parts) != 3:
         raise InvalidEncoding("a JWS has three parts")
     header = json_object(unb64u(parts[0]))
-    if set(header) != {"alg", "kid", "typ"}:
-        raise InvalidEncoding("a JWS header has alg, kid and typ here, and nothing else")
+    if set(header) - {"cert"} != {"alg", "kid", "typ"}:
+        raise InvalidEncoding("a JWS header has alg, kid and typ here, and cert for a passkey")
+    certificate = header.get("cert")
+    if "cert" in header and not isinstance(certificate, dict):
+        raise InvalidEncoding("cert: expected an object")
     if header["typ"] != typ:
         raise WrongType(f"expected a message of type {typ}")
-    payload = json_object(unb64u(parts[1]))
-    return header, payload, f"{parts[0]}.{parts[1]}".encode("ascii"), unb64u(parts[2])
+    return Parsed(
+        alg=header["alg"],
+        kid=header["kid"],
+        certificate=certificate,
+        payload=json_object(unb64u(parts[1])),
+        signed=f"{parts[0]}.{parts[1]}".encode("ascii"),
+        signature=unb64u(parts[2]),
+    )

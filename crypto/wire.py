@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 from crypto.encoding import b64u, check_day, check_hash, check_id, unb64u
 from crypto.errors import InvalidEncoding
 from crypto.hpke import check_public_key
-from crypto.jws import check_public_jwk
+from crypto.jws import check_collector_jwk, check_public_jwk
 from crypto.paillier import MAX_KEY_BITS, modulus_from_text
 
 T = TypeVar("T")
@@ -165,5 +165,6 @@ Time = Annotated[int, integer(0, MAX_TIME)]
 Thumbprint = Annotated[str, Codec(_thumbprint)]
 SealingPublicKey = Annotated[bytes, Codec(_x25519, b64u)]
 PublicJwk = Annotated[dict[str, str], Codec(check_public_jwk)]
+CollectorJwk = Annotated[dict[str, str], Codec(check_collector_jwk)]
 Modulus = Annotated[int, Codec(modulus_from_text, _write_modulus)]
 CiphertextBytes = Annotated[bytes, octets(MAX_KEY_BITS // 4)]

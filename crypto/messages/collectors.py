@@ -1,11 +1,16 @@
-"""Collectors' keys at B: enrolment, grants and their revocation."""
+"""Collectors' keys at B: enrolment, further devices, grants and their revocation."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+from crypto.jws import thumbprint
 from crypto.messages.base import SignedMessage
-from crypto.wire import Hash, Identifier, Thumbprint, Time, one_of
+from crypto.webauthn import KeyType
+from crypto.wire import CollectorJwk, Hash, Identifier, Thumbprint, Time, one_of
+
+DEVICE_SECONDS = 86_400
+"""How long after its signature a message about a device may arrive."""
 
 
 class CollectorKind(StrEnum):
@@ -13,6 +18,19 @@ class CollectorKind(StrEnum):
 
     PATIENT = "patient"
     DOCTOR = "doctor"
+    CLINIC = "clinic"
+
+
+class GrantUse(StrEnum):
+    """What a grant is good for; it follows from the kind of collector that it is given to."""
+
+    COUNTS = "counts"
+    COHORT = "cohort"
+
+    @classmethod
+    def to(cls, kind: CollectorKind) -> "GrantUse | None":
+        """What a collector of this kind is granted; None: nothing can be."""
+        return {CollectorKind.DOCTOR: cls.COUNTS, CollectorKind.CLINIC: cls.COHORT}.get(kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +43,7 @@ class Enrolment(SignedMessage):
     collector: Identifier
     kind: Annotated[CollectorKind, one_of(CollectorKind)]
     thumbprint: Thumbprint
+    type: Annotated[KeyType, one_of(KeyType)]
     jti: Identifier
     iat: Time
     exp: Time
@@ -41,8 +60,50 @@ class EnrolmentProof(SignedMessage):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Device(SignedMessage):
+    """A key of the collector takes a further one in: the key of another device."""
+
+    TYP: ClassVar[str] = "hushbeat-device"
+    MAX_AGE: ClassVar[int | None] = DEVICE_SECONDS
+
+    collector: Identifier
+    key: CollectorJwk
+    type: Annotated[KeyType, one_of(KeyType)]
+    jti: Identifier
+    iat: Time
+
+    @property
+    def thumbprint(self) -> str:
+        """Of the further key."""
+        return thumbprint(self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceProof(SignedMessage):
+    """The further key's proof that somebody holds it."""
+
+    TYP: ClassVar[str] = "hushbeat-device-proof"
+
+    device_sha256: Hash
+    jti: Identifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRemoval(SignedMessage):
+    """A key of the collector ends another one."""
+
+    TYP: ClassVar[str] = "hushbeat-device-removal"
+    MAX_AGE: ClassVar[int | None] = DEVICE_SECONDS
+
+    collector: Identifier
+    thumbprint: Thumbprint
+    jti: Identifier
+    iat: Time
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grant(SignedMessage):
-    """A patient lets a doctor's key open the patient's tallies."""
+    """A patient lets a doctor, named by the doctor's first key, open the patient's tallies."""
 
     TYP: ClassVar[str] = "hushbeat-grant"
 
@@ -50,6 +111,7 @@ class Grant(SignedMessage):
     patient: Identifier
     doctor: Identifier
     doctor_thumbprint: Thumbprint
+    use: Annotated[GrantUse, one_of(GrantUse)] = GrantUse.COUNTS
     iat: Time
 
 

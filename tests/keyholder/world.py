@@ -16,7 +16,6 @@ from app.keyholder.keys import KeyholderKeys
 from app.keyholder.tables import ServedTally, db
 from config import KeyholderConfig
 from crypto.comparison import messages
-from crypto.comparison.initiator import Initiator
 from crypto.comparison.messages import (
     FirstItem,
     Position,
@@ -24,8 +23,9 @@ from crypto.comparison.messages import (
     RecordingPosition,
     SecondItem,
 )
+from crypto.comparison.reference import ReferenceInitiator, range_order
 from crypto.encoding import b64u, new_id, sha256_hex, unb64u
-from crypto.findings import FindingInputs, contribution, range_check
+from crypto.findings import FindingInputs, contribution
 from crypto.hpke import value_info
 from crypto.jws import CollectorKey, SigningKey, thumbprint
 from crypto.messages import (
@@ -34,6 +34,7 @@ from crypto.messages import (
     Enrolment,
     EnrolmentProof,
     Grant,
+    KeyType,
     Opening,
     RangeCheckStatement,
     Revocation,
@@ -43,7 +44,7 @@ from crypto.messages import (
 from crypto.opening import blind_single, blind_tallies, recover_bit, recover_counts
 from crypto.paillier import Ciphertext
 from crypto.service_auth import authorization
-from crypto.slots import COUNT_SLOT_BITS, Counts
+from crypto.slots import Counts, join, pack_range, pack_report, rate_count_offset, zone_bits
 from crypto.unsealing import SealingKey
 
 DAY = "2026-03-01"
@@ -85,6 +86,7 @@ class World:
             "collector": party.collector,
             "kind": party.kind,
             "thumbprint": party.key.thumbprint,
+            "type": KeyType.SOFTWARE,
             "jti": new_id(),
             "iat": now,
             "exp": now + 300,
@@ -143,25 +145,33 @@ class World:
     def encrypt(self, number: int) -> Ciphertext:
         return self.keys.paillier.encrypt(number)
 
-    def recording(self, score: int, rate: int, seed: bytes | None = None) -> Initiator:
+    def recording(self, score: int, rate: int, seed: bytes | None = None) -> ReferenceInitiator:
         """A's side of a recording, held against threshold 32768 and 60 to 100 bpm."""
-        inputs = FindingInputs(*map(self.encrypt, (score, rate, 32_768, 600, 1000)))
-        return self._initiator(inputs.comparisons(), seed)
+        key = self.keys.paillier.public
+        inputs = FindingInputs(
+            self.encrypt(pack_report(key.bits, score, rate)),
+            self.encrypt(pack_range(key.bits, 32_768, 600, 1000)),
+        )
+        position = RecordingPosition("0" * 32, DAY, 1)  # every recording is compared alike
+        return ReferenceInitiator(
+            key, position, inputs.differences(key), seed or secrets.token_bytes(32)
+        )
 
-    def range(self, lo: int, hi: int) -> Initiator:
-        return self._initiator(range_check(self.encrypt(lo), self.encrypt(hi)), None)
+    def range(self, lo: int, hi: int) -> ReferenceInitiator:
+        """A's side of the check of a range, in order or not."""
+        key = self.keys.paillier.public
+        bounds = self.encrypt(join([32_768, lo, hi + 1], zone_bits(key.bits)))
+        position = RangePosition("0" * 32, "0" * 32)
+        return ReferenceInitiator(key, position, range_order(key, bounds), secrets.token_bytes(32))
 
-    def _initiator(self, comparisons: Any, seed: bytes | None) -> Initiator:
-        return Initiator(self.keys.paillier.public, comparisons, seed or secrets.token_bytes(32))
-
-    def second_item(self, position: Position, initiator: Initiator) -> SecondItem:
+    def second_item(self, position: Position, initiator: ReferenceInitiator) -> SecondItem:
         """Plays the first round and prepares the second."""
         first = self.first(FirstItem(position, *initiator.first()))
         assert first.status_code == 200, first.text
         tests = initiator.second(messages.decode_first_answer(first.data)[0])
         return SecondItem(position, *initiator.first(), tests)
 
-    def compared(self, position: Position, initiator: Initiator) -> tuple[list[Ciphertext], bytes]:
+    def compared(self, position: Position, initiator: ReferenceInitiator) -> tuple[list[Ciphertext], bytes]:
         """Both rounds: the bits and the mask."""
         second = self.second(self.second_item(position, initiator))
         assert second.status_code == 200, second.text
@@ -189,7 +199,7 @@ class World:
             )
             db.session.commit()
         mask = self.keys.masks.total(public, patient.collector, day, recordings)
-        packed = counts.sound + (counts.rate << COUNT_SLOT_BITS)
+        packed = counts.sound + (counts.rate << rate_count_offset(public.bits))
         return Tally(patient, day, recordings, self.encrypt((packed + mask) % public.n))
 
     # Openings

@@ -30,7 +30,7 @@ from crypto.encoding import new_id
 from crypto.errors import InvalidEncoding
 from crypto.findings import AgeBand
 from crypto.jws import check_public_jwk, doctor_code, thumbprint
-from crypto.messages import CollectorKind, Enrolment
+from crypto.messages import CollectorKind, Enrolment, KeyType
 
 MIN_PASSWORD = 12
 MAX_PASSWORD = 256
@@ -302,6 +302,7 @@ def enrol(account: Account, key: object) -> str:
         collector=account.collector,
         kind=kind,
         thumbprint=thumb,
+        type=KeyType.SOFTWARE,
         jti=new_id(),
         iat=now,
         exp=now + ENROLMENT_SECONDS,
