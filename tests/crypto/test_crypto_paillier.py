@@ -1,8 +1,12 @@
 """Paillier against `phe`, against plain integers, and against bad ciphertexts and keys."""
 
 import json
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
+import gmpy2
 import phe
 import pytest
 from hypothesis import given, settings
@@ -20,15 +24,20 @@ from crypto.errors import (
     StaleCiphertext,
 )
 from crypto.keyholder.private_key import PrivateKey
-from crypto.paillier import PublicKey
+from crypto.paillier import PublicKey, noise_generator
 from crypto.random import SeededRandom
 
 NUMBERS = st.integers(min_value=0, max_value=(1 << 255) - 1)
 
 
-def phe_key(private_key: PrivateKey) -> Any:
+def prime_factors(private_key: PrivateKey) -> tuple[int, int]:
     jwk = private_key.to_jwk()
-    p, q = (phe.util.base64_to_int(jwk[name]) for name in ("p", "q"))
+    p, q = (int(phe.util.base64_to_int(jwk[name])) for name in ("p", "q"))
+    return p, q
+
+
+def phe_key(private_key: PrivateKey) -> Any:
+    p, q = prime_factors(private_key)
     return phe_paillier.PaillierPrivateKey(phe_paillier.PaillierPublicKey(p * q), p, q)
 
 
@@ -60,11 +69,87 @@ def test_phe_and_we_read_each_other(private_key: PrivateKey, m: int) -> None:
 
 
 def test_same_noise_same_ciphertext_as_phe(private_key: PrivateKey) -> None:
+    """h_n^s is (h^s)^n, so `phe` given r = h^s makes the same ciphertext."""
     key, theirs = private_key.public, phe_key(private_key).public_key
-    r = key.draw_unit(SeededRandom(bytes(32), b"noise"))
+    s = SeededRandom(bytes(32), b"noise").bits(256)
+    r = pow(noise_generator(key.n), s, key.n)
     for m in (0, 1, key.n - 1, key.n // 2):
         ours = key.encrypt(m, SeededRandom(bytes(32), b"noise"))
         assert int(ours) == theirs.raw_encrypt(m, r_value=r)
+    assert int(key.constant(5).rerandomised(SeededRandom(bytes(32), b"noise"))) == (
+        theirs.raw_encrypt(5, r_value=r)
+    )
+
+
+def test_known_answers(vectors: Callable[[str], Any]) -> None:
+    """Another implementation, or a later one of this, must compute these numbers."""
+    known = vectors("paillier")
+    private = PrivateKey(int(known["p"], 16), int(known["q"], 16))
+    key = private.public
+    assert key.key_id == known["key_id"]
+    assert noise_generator(key.n) == int(known["h"], 16)
+    for case in known["encryptions"]:
+        ours = key.encrypt(case["m"], _FixedExponent(int(case["s"], 16)))
+        assert ours.to_wire().hex() == case["ciphertext"]
+        assert private.decrypt(ours) == case["m"]
+        theirs = phe_key(private).public_key.raw_encrypt(case["m"], r_value=int(case["r"], 16))
+        assert theirs == int(ours)
+    for case in known["of_phe"]:
+        assert private.decrypt(key.parse(bytes.fromhex(case["ciphertext"]))) == case["m"]
+    for case in known["malformed"]:
+        error = {"range": CiphertextOutOfRange, "width": InvalidEncoding}[case["error"]]
+        with pytest.raises(error):
+            key.parse(bytes.fromhex(case["ciphertext"]))
+
+
+class _FixedExponent(SeededRandom):
+    """A source that draws the one exponent of a known answer."""
+
+    def __init__(self, exponent: int) -> None:
+        super().__init__(bytes(32), b"")
+        self.exponent = exponent
+
+    def bits(self, k: int) -> int:
+        assert k == 256
+        return self.exponent
+
+
+def test_the_noise_generator_follows_from_n_alone(private_key: PrivateKey) -> None:
+    """h = -y^2: no square mod p nor mod q, yet of Jacobi symbol 1, and 128 bits beyond n hashed."""
+    n = private_key.public.n
+    h, p = noise_generator(n), phe_key(private_key).p
+    assert h == noise_generator(n) != noise_generator(n + 2)
+    assert gmpy2.legendre(h, p) == gmpy2.legendre(h, n // p) == -1
+    assert gmpy2.jacobi(h, n) == 1
+    assert h.bit_length() > n.bit_length() - 40
+
+
+def test_noise_is_drawn_of_half_the_length(key: PublicKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    class Source(SeededRandom):
+        def bits(self, k: int) -> int:
+            drawn.append(k)
+            return super().bits(k)
+
+    key.encrypt(1, Source(bytes(32), b""))
+    key.constant(1).rerandomised(Source(bytes(32), b""))
+    assert drawn == [256, 256]
+
+
+def test_the_table_changes_no_ciphertext(private_key: PrivateKey) -> None:
+    """Before and after `prepare`, and for another object of the same key, the same numbers."""
+    fresh = PrivateKey.generate(512)
+    for encrypt, prepare in (
+        (fresh.encrypt, fresh.prepare),
+        (fresh.public.encrypt, fresh.public.prepare),
+    ):
+        before = [int(encrypt(3, SeededRandom(bytes(32), bytes([i])))) for i in range(5)]
+        prepare()
+        assert before == [int(encrypt(3, SeededRandom(bytes(32), bytes([i])))) for i in range(5)]
+        assert len(set(before)) == 5
+    again = PublicKey(fresh.public.n)
+    assert int(again.encrypt(3, SeededRandom(bytes(32), b"\0"))) == before[0]
 
 
 def test_edges_of_the_plaintexts(private_key: PrivateKey) -> None:
@@ -91,17 +176,37 @@ def test_noise_of_the_key_holder_is_an_nth_residue(private_key: PrivateKey) -> N
     noises = {int(private_key.encrypt(0)) for _ in range(20)}
     assert len(noises) == 20
     assert all(phe_key(private_key).raw_decrypt(noise) == 0 for noise in noises)
+    assert all(gmpy2.jacobi(noise, private_key.public.n) == 1 for noise in noises)
 
 
-def test_key_holders_noise_covers_all_residues() -> None:
-    """At a toy size: both ways of drawing reach all (p-1)(q-1) residues and nothing else."""
-    p, q = 11, 13
-    n = p * q
-    residues = {pow(r, n, n * n) for r in range(n) if r % p and r % q}
-    mod_p = {pow(x, p, p * p) for x in range(1, p)}
-    mod_q = {pow(x, q, q * q) for x in range(1, q)}
-    assert len(residues) == (p - 1) * (q - 1)
-    assert residues == {c for c in range(n * n) if c % (p * p) in mod_p and c % (q * q) in mod_q}
+def test_key_holders_noise_is_uniform_in_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a toy size, over all that it can draw: every power of h_n, each as often as the others."""
+    monkeypatch.setattr(paillier, "MIN_KEY_BITS", 8)
+    p, q = 23, 31
+    private, n = PrivateKey(p, q), p * q
+    h_n = pow(noise_generator(n), n, n * n)
+    group = {pow(h_n, s, n * n) for s in range((p - 1) * (q - 1))}
+
+    class Source(SeededRandom):
+        def __init__(self, parity: int, *halves: int) -> None:
+            self.parity, self.halves = parity, list(halves)
+
+        def bits(self, k: int) -> int:
+            assert k == 1
+            return self.parity
+
+        def below(self, n: int) -> int:
+            assert n == {2: (p - 1) // 2, 1: (q - 1) // 2}[len(self.halves)]
+            return self.halves.pop(0)
+
+    drawn = Counter(
+        private.blinding_factor(Source(parity, half_p, half_q))
+        for parity in range(2)
+        for half_p in range((p - 1) // 2)
+        for half_q in range((q - 1) // 2)
+    )
+    assert set(drawn) == group
+    assert len(set(drawn.values())) == 1
 
 
 def test_only_fresh_ciphertexts_leave(key: PublicKey, private_key: PrivateKey) -> None:
@@ -213,12 +318,46 @@ def test_even_and_endless_moduli(n: int) -> None:
         PublicKey(n)
 
 
-def test_private_key_wants_two_primes_of_a_length() -> None:
-    p, q = (int(phe.util.getprimeover(256)) for _ in range(2))
+def test_private_key_wants_two_primes_of_a_length(private_key: PrivateKey) -> None:
+    p, q = prime_factors(private_key)
     longer = int(phe.util.getprimeover(264))
     for bad in ((p, p), (p, q - 1), (p, longer), (p * q, 1), (0, 0), (-p, -q)):
-        with pytest.raises(InvalidEncoding):
+        with pytest.raises(InvalidEncoding, match="two primes"):
             PrivateKey(*bad)
+
+
+def test_private_key_wants_primes_that_suit(private_key: PrivateKey) -> None:
+    """3 mod 4 both, and nothing common in p - 1 and q - 1 but 2."""
+    p, _ = prime_factors(private_key)
+    one = next(x for x in iter(lambda: int(phe.util.getprimeover(256)), 0) if x % 4 == 1)
+    left, right = (_prime_from(3 * 4, 7, skip) for skip in (0, 1))
+    assert left % 4 == right % 4 == 3
+    assert gmpy2.gcd(left - 1, right - 1) % 6 == 0
+    for bad in ((p, one), (one, p), (left, right)):
+        with pytest.raises(InvalidEncoding, match="3 mod 4"):
+            PrivateKey(*bad)
+
+
+def _prime_from(step: int, rest: int, skip: int) -> int:
+    """The next prime of 256 bits that is `rest` mod `step`, after as many as are skipped."""
+    candidates = range((3 << 254) // step * step + rest, 1 << 256, step)
+    return next(islice(filter(gmpy2.is_prime, candidates), skip, None))
+
+
+@pytest.mark.parametrize("bits", [256, 512, 514, 1024])
+def test_generated_keys_suit(bits: int) -> None:
+    for _ in range(5):
+        private = PrivateKey.generate(bits)
+        p, q = prime_factors(private)
+        assert private.public.bits == bits
+        assert p.bit_length() == q.bit_length() == bits // 2
+        assert p % 4 == q % 4 == 3
+        assert gmpy2.gcd(p - 1, q - 1) == 2
+        assert private.decrypt(private.public.encrypt(77)) == 77
+
+
+def test_keys_differ() -> None:
+    assert len({PrivateKey.generate(256).public.n for _ in range(10)}) == 10
 
 
 def test_key_id_and_widths(key: PublicKey) -> None:
