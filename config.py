@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Self
+
+from crypto.cohorts import CohortTerms
 
 LEAST_LEASE_SECONDS = 60
 """A lease must outlast its worker, which is killed after 50 s (workers/inference/tasks.py): one
@@ -59,6 +62,23 @@ class _Environment:
     def home(self) -> Path:
         return Path(self.text("HUSHBEAT_HOME", "var")).resolve()
 
+    def min_batch(self) -> int:
+        return self.number("MIN_BATCH", 20, 5, 2_000)
+
+    def cohort_terms(self) -> CohortTerms:
+        """Epsilon in units, to the thousandth; the cap keeps the noise far inside its slot."""
+        raw = self.text("COHORT_EPSILON", "0")
+        try:
+            epsilon = Decimal(raw)
+        except InvalidOperation:
+            epsilon = Decimal(-1)
+        known = epsilon.is_finite() and (epsilon == 0 or Decimal("0.1") <= epsilon <= 10)
+        if not known or epsilon * 1000 % 1:
+            raise ConfigurationError(
+                f"COHORT_EPSILON must be 0 or from 0.1 to 10, in thousandths, not {raw!r}."
+            )
+        return CohortTerms.of(int(epsilon * 1000), self.number("COHORT_CAP", 62, 1, 500))
+
 
 def _sqlite(path: Path) -> str:
     return f"sqlite:///{path}"
@@ -92,6 +112,8 @@ class AggregatorConfig:
     login_attempts_per_minute: int
     ratelimit_storage_url: str
     trusted_proxies: int
+    min_batch: int
+    cohort_terms: CohortTerms
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str] = os.environ) -> Self:
@@ -118,6 +140,8 @@ class AggregatorConfig:
             login_attempts_per_minute=env.number("LOGIN_ATTEMPTS_PER_MINUTE", 10, 1, 10_000),
             ratelimit_storage_url=env.text("RATELIMIT_STORAGE_URL", "memory://"),
             trusted_proxies=env.number("TRUSTED_PROXIES", 0, 0, 5),
+            min_batch=env.min_batch(),
+            cohort_terms=env.cohort_terms(),
         )
 
     @property
@@ -144,6 +168,8 @@ class KeyholderConfig:
     public_url: str
     aggregator_url: str
     openings_per_hour: int
+    min_batch: int
+    cohort_terms: CohortTerms
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str] = os.environ) -> Self:
@@ -157,6 +183,8 @@ class KeyholderConfig:
             public_url=env.keyholder_url(),
             aggregator_url=env.aggregator_url(),
             openings_per_hour=env.number("OPENINGS_PER_HOUR", 600, 1, 1_000_000),
+            min_batch=env.min_batch(),
+            cohort_terms=env.cohort_terms(),
         )
 
     @property

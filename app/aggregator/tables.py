@@ -24,6 +24,7 @@ db = SQLAlchemy(model_class=Base)
 class AccountKind(StrEnum):
     PATIENT = "patient"
     DOCTOR = "doctor"
+    CLINIC = "clinic"
     OPERATOR = "operator"
 
 

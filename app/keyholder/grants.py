@@ -1,4 +1,9 @@
-"""Grants: a patient's signature lets a doctor's key open the tallies, until taken back."""
+"""Grants: a patient's signature lets a doctor's key open the tallies, until taken back.
+
+A clinic is granted the same way, with another use: its cohorts may count the patient in
+(app.keyholder.cohorts), and no tally opens to it. The kind that is enrolled decides what can be
+granted, so that nobody passes a clinic off as a doctor.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from app.common.requests import json_body
 from app.keyholder.enrolment import pinned, pinned_key
 from app.keyholder.tables import Collector, db
 from app.keyholder.tables import Grant as GrantRow
-from crypto.messages import CollectorKind, Grant, Revocation
+from crypto.messages import CollectorKind, Grant, GrantUse, Revocation
 
 blueprint = Blueprint("grants", __name__)
 
@@ -44,10 +49,10 @@ class NotAPatient(Problem):
 
 
 class UnknownDoctor(Problem):
-    """The doctor has not enrolled the key that the grant names."""
+    """Nobody whom this use can be granted to has enrolled the key that the grant names."""
 
     slug = "unknown-doctor"
-    title = "No doctor is enrolled with this key"
+    title = "No doctor or clinic is enrolled with this key for this use"
     status = 422
 
 
@@ -71,11 +76,13 @@ def revoke() -> ResponseReturnValue:
     return jsonify(grant=message.grant)
 
 
-def granted_to(collector: str, thumbprint: str, pseudonyms: Set[str]) -> set[str]:
-    """Those of these patients whose unrevoked grants name this collector with this key."""
+def granted_to(
+    collector: str, thumbprint: str, pseudonyms: Set[str], use: GrantUse = GrantUse.COUNTS
+) -> set[str]:
+    """Those of these patients whose unrevoked grants name this collector with this key and use."""
     query = (
         db.select(GrantRow.patient)
-        .filter_by(doctor=collector, doctor_thumbprint=thumbprint, revoked_at=None)
+        .filter_by(doctor=collector, doctor_thumbprint=thumbprint, use=use.value, revoked_at=None)
         .where(GrantRow.patient.in_(pseudonyms))
         .distinct()
     )
@@ -96,19 +103,21 @@ def _store(message: Grant, token: str) -> bool:
     row = db.session.get(GrantRow, message.grant)
     if row is not None:
         # Not the time of signing: who was told of a grant in force may sign it once more.
-        if row.revoked_at is not None or (row.patient, row.doctor, row.doctor_thumbprint) != (
-            message.patient,
-            message.doctor,
-            message.doctor_thumbprint,
-        ):
+        if row.revoked_at is not None or (
+            row.patient,
+            row.doctor,
+            row.doctor_thumbprint,
+            row.use,
+        ) != (message.patient, message.doctor, message.doctor_thumbprint, message.use):
             raise GrantConflict("Sign a new grant with an identifier of its own.")
         return False
     doctor = db.session.get(Collector, message.doctor)
-    if doctor is None or (doctor.kind, doctor.thumbprint) != (
-        CollectorKind.DOCTOR,
-        message.doctor_thumbprint,
+    if (
+        doctor is None
+        or doctor.thumbprint != message.doctor_thumbprint
+        or GrantUse.to(CollectorKind(doctor.kind)) != message.use
     ):
-        raise UnknownDoctor("Check the doctor's code; the doctor must have enrolled a key.")
+        raise UnknownDoctor("Check the code; the doctor or clinic must have enrolled a key.")
     if in_force is not None:
         raise GrantExists("One grant to a doctor is enough.", grant=in_force)
     db.session.add(
@@ -117,6 +126,7 @@ def _store(message: Grant, token: str) -> bool:
             patient=message.patient,
             doctor=message.doctor,
             doctor_thumbprint=message.doctor_thumbprint,
+            use=message.use.value,
             grant=token,
             revocation=None,
             granted_at=int(time.time()),

@@ -1,4 +1,4 @@
-"""Role B's tables: collectors, grants, served positions and spent openings, all by pseudonym.
+"""Role B's tables: collectors, grants, served positions, openings and rosters, all by pseudonym.
 
 No account, no stored result and no decrypted number is ever in here. Times are Unix seconds (UTC).
 """
@@ -6,7 +6,16 @@ No account, no stored result and no decrypted number is ever in here. Times are 
 from __future__ import annotations
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Index, LargeBinary, String, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
 
 
@@ -52,6 +61,7 @@ class Grant(Base):
     patient: Mapped[str] = mapped_column(String(32), index=True)
     doctor: Mapped[str] = mapped_column(String(32), index=True)
     doctor_thumbprint: Mapped[str] = mapped_column(String(64))
+    use: Mapped[str] = mapped_column(String(16))
     grant: Mapped[str] = mapped_column(String(2048))
     revocation: Mapped[str | None] = mapped_column(String(2048))
     granted_at: Mapped[int]
@@ -97,3 +107,37 @@ class SpentOpening(Base):
     recordings: Mapped[int]
     spent_at: Mapped[int] = mapped_column(index=True)
     expires_at: Mapped[int]
+
+
+class Roster(Base):
+    """A clinic's roster of a month, fixed once; opened once, or found too small for good."""
+
+    __tablename__ = "rosters"
+    __table_args__ = (UniqueConstraint("clinic", "month"),)
+
+    roster_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    clinic: Mapped[str] = mapped_column(String(32))
+    month: Mapped[str] = mapped_column(String(7))
+    roster: Mapped[str] = mapped_column(Text)
+    declared_at: Mapped[int]
+    refused_at: Mapped[int | None]
+    # Of the one opening: its statement, and the sealed answer for whoever sends that again.
+    opened_at: Mapped[int | None]
+    statement_sha256: Mapped[str | None] = mapped_column(String(64))
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    members: Mapped[int | None]
+    recordings: Mapped[int | None]
+    epsilon: Mapped[int | None]
+
+
+class RosterMember(Base):
+    """A patient of a roster. No patient's month is in two rosters, whoever's they are."""
+
+    __tablename__ = "roster_members"
+    __table_args__ = (UniqueConstraint("pseudonym", "month"),)
+
+    roster_id: Mapped[str] = mapped_column(ForeignKey("rosters.roster_id"), primary_key=True)
+    pseudonym: Mapped[str] = mapped_column(String(32), primary_key=True)
+    month: Mapped[str] = mapped_column(String(7))
+    # Epsilon spent on the month, in thousandths; 0: opened without noise; NULL: not opened.
+    epsilon: Mapped[int | None]

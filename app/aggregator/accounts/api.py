@@ -18,14 +18,14 @@ from crypto.findings import AgeBand
 
 accounts = Blueprint("accounts", __name__, url_prefix="/api")
 
-_SELF_REGISTERED = {kind.value: kind for kind in (AccountKind.PATIENT, AccountKind.DOCTOR)}
+_SELF_REGISTERED = {kind.value: kind for kind in AccountKind if kind != AccountKind.OPERATOR}
 
 
 @accounts.post("/accounts")
 def register() -> tuple[dict[str, Any], int]:
     body = json_body(display_name=str, password=str, kind=str, age_band=str | None)
     if body["kind"] not in _SELF_REGISTERED:
-        raise InvalidRequest("kind is patient or doctor.")
+        raise InvalidRequest("kind is patient, doctor or clinic.")
     made = service.register(
         body["display_name"],
         body["password"],
@@ -61,13 +61,13 @@ def show() -> dict[str, Any]:
         "enrolled": own.thumbprint is not None,
         "thumbprint": own.thumbprint,
     }
-    if own.kind == AccountKind.DOCTOR:
+    if own.kind in (AccountKind.DOCTOR, AccountKind.CLINIC):
         shown["doctor_code"] = own.doctor_code
     return shown
 
 
 @accounts.post("/enrolments")
-@only(AccountKind.PATIENT, AccountKind.DOCTOR)
+@only(AccountKind.PATIENT, AccountKind.DOCTOR, AccountKind.CLINIC)
 @limiter.limit("30 per minute")
 def enrol() -> dict[str, Any]:
     return {"statement": service.enrol(account(), json_body(key=dict)["key"])}

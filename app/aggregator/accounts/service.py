@@ -30,7 +30,7 @@ from crypto.encoding import new_id
 from crypto.errors import InvalidEncoding
 from crypto.findings import AgeBand
 from crypto.jws import check_public_jwk, doctor_code, thumbprint
-from crypto.messages import CollectorKind, Enrolment, KeyType
+from crypto.messages import CollectorKind, Enrolment, GrantUse, KeyType
 
 MIN_PASSWORD = 12
 MAX_PASSWORD = 256
@@ -281,7 +281,7 @@ def enrol(account: Account, key: object) -> str:
         raise InvalidEncoding("a collector's key is an EC key on P-256")
     thumb = thumbprint(jwk)
     account_id, kind = account.id, CollectorKind(account.kind)
-    code = doctor_code(thumb) if kind is CollectorKind.DOCTOR else None
+    code = doctor_code(thumb) if GrantUse.to(kind) else None
 
     def work() -> str | None:
         db.session.execute(

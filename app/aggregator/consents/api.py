@@ -24,6 +24,7 @@ def doctor(code: str) -> dict[str, Any]:
     found = service.doctor_of_code(code)
     return {
         "collector": found.collector,
+        "kind": found.kind,
         "display_name": found.display_name,
         "key": public_key(found),
     }
@@ -37,6 +38,7 @@ def listed() -> dict[str, Any]:
             {
                 "grant": consent.grant_id,
                 "doctor": consent.doctor.collector,
+                "kind": consent.doctor.kind,
                 "display_name": consent.doctor.display_name,
                 "since": consent.granted_at,
             }

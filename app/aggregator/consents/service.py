@@ -1,4 +1,7 @@
-"""Granting, revoking, and who may see whom. The key holder enforces grants on its own as well."""
+"""Granting, revoking, and who may see whom. The key holder enforces grants on its own as well.
+
+A consent to a clinic opens no counts: it lets app.aggregator.cohorts count the patient in.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from app.aggregator.ranges.ending import end_ranges
 from app.aggregator.tables import Account, AccountKind, Consent, db
 from app.common.database import in_transaction
 from app.common.problems import InvalidRequest, NotFound, Problem
-from crypto.messages import Grant, Revocation
+from crypto.messages import Grant, GrantUse, Revocation
+
+_GRANTEES = {GrantUse.COUNTS: AccountKind.DOCTOR, GrantUse.COHORT: AccountKind.CLINIC}
 
 
 class GrantConflict(Problem):
@@ -36,7 +41,7 @@ def grant(patient: Account, token: str) -> tuple[str, bool]:
     Raises:
         CryptoError: not signed by the patient's pinned key, or malformed.
         InvalidRequest: it speaks of another patient.
-        NotFound: no such doctor, or one with another key.
+        NotFound: no such doctor or clinic, or one with another key.
         GrantConflict, GrantExists: as their names say.
     """
     signed = Grant.verify(token, public_key(patient), time.time())
@@ -45,12 +50,12 @@ def grant(patient: Account, token: str) -> tuple[str, bool]:
     doctor = db.session.scalar(
         select(Account).where(
             Account.collector == signed.doctor,
-            Account.kind == AccountKind.DOCTOR,
+            Account.kind == _GRANTEES[signed.use],
             Account.thumbprint == signed.doctor_thumbprint,
         )
     )
     if doctor is None:
-        raise NotFound("There is no doctor with this key.")
+        raise NotFound("There is no doctor or clinic with this key.")
     patient_id, doctor_id = patient.id, doctor.id
 
     def work() -> bool:
@@ -133,7 +138,7 @@ def consents_of(patient: Account) -> list[Consent]:
 
 
 def patients_of(doctor: Account) -> list[tuple[Account, int]]:
-    """Who consents to a doctor, and since when (Unix seconds), by name."""
+    """Who consents to a doctor or clinic, and since when (Unix seconds), by name."""
     rows = db.session.execute(
         select(Account, Consent.granted_at)
         .join(Consent, Consent.patient_id == Account.id)
@@ -158,10 +163,10 @@ def _in_force(doctor_id: int, pseudonym: str) -> bool:
 
 
 def doctor_of_code(code: str) -> Account:
-    """The doctor of a code (ABCD-EFGH-IJKL-MNOP). Raises NotFound."""
+    """The doctor or clinic of a code (ABCD-EFGH-IJKL-MNOP). Raises NotFound."""
     doctor: Account | None = db.session.scalar(
-        select(Account).where(Account.doctor_code == code, Account.kind == AccountKind.DOCTOR)
+        select(Account).where(Account.doctor_code == code, Account.kind.in_(_GRANTEES.values()))
     )
     if doctor is None:
-        raise NotFound("There is no doctor with this code: compare it once more.")
+        raise NotFound("There is no doctor or clinic with this code: compare it once more.")
     return doctor

@@ -53,13 +53,14 @@ def _repeated_password(label: str) -> PasswordField:
 
 
 class RegistrationForm(FlaskForm):  # type: ignore[misc]
-    """A new account of a patient or a doctor; operators are made by the operator's command."""
+    """A new account; operators are made by the operator's command."""
 
     kind = RadioField(
         _("I am"),
         choices=[
             SelectChoice(AccountKind.PATIENT.value, _("a patient")),
             SelectChoice(AccountKind.DOCTOR.value, _("a doctor")),
+            SelectChoice(AccountKind.CLINIC.value, _("a clinic")),
         ],
         default=AccountKind.PATIENT.value,
     )

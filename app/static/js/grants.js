@@ -6,12 +6,11 @@
 
 import { newId } from "./bytes.js";
 import { HushbeatError, ProblemError } from "./errors.js";
-import { doctorCode, sign, thumbprint } from "./jws.js";
-import { page } from "./page.js";
+import { doctorCode, thumbprint } from "./jws.js";
+import { now, page } from "./page.js";
 import { aggregator, keyholder } from "./servers.js";
+import { ready, sign } from "./signer.js";
 import { entries, remove, write } from "./store.js";
-
-const now = () => Math.floor(Date.now() / 1000);
 
 /** A typed code in its one spelling, or null: `abcd efgh...` is ABCD-EFGH-... */
 export function normalisedCode(typed) {
@@ -19,15 +18,26 @@ export function normalisedCode(typed) {
   return /^[A-Z2-7]{16}$/.test(letters) ? letters.match(/.{4}/g).join("-") : null;
 }
 
-/** The doctor of a code. The code is a hash of the doctor's key, so the answer can be checked. */
+/** What a grant is good for, by the kind of who gets it. */
+const USES = { doctor: "counts", clinic: "cohort" };
+
+/**
+ * The doctor or clinic of a code. The code is a hash of the key, so the answer can be checked; that
+ * the kind is right, the key holder checks, which knows the key by its kind.
+ */
 export async function doctorOf(code) {
   const doctor = await aggregator.get(`/api/doctors/${code}`);
   const thumb = await thumbprint(doctor.key);
   if ((await doctorCode(thumb)) !== code) throw new HushbeatError("doctor-code-mismatch");
-  return { ...doctor, thumbprint: thumb };
+  const use = USES[doctor.kind];
+  if (!use) throw new HushbeatError("bad-message");
+  return { ...doctor, thumbprint: thumb, use };
 }
 
-/** Lets the doctor open this patient's counts. A grant that is in force already is gone on with. */
+/**
+ * Lets the doctor open this patient's counts, or the clinic count them in. A grant that is in force
+ * already is gone on with.
+ */
 export async function consent(keys, doctor) {
   await deliver(keys, await grantMessage(keys, newId(), doctor));
 }
@@ -110,23 +120,26 @@ const isFinal = (error) =>
 const grantInForce = (error) =>
   error instanceof ProblemError && error.code === "grant-exists" ? error.grant : undefined;
 
-async function grantMessage(keys, grant, { collector, thumbprint: thumb }) {
+async function grantMessage(keys, grant, { collector, thumbprint: thumb, use }) {
+  await ready(keys); // a session that is begun now covers no earlier `iat`
   const payload = {
     grant,
     patient: page.account.collector,
     doctor: collector,
     doctor_thumbprint: thumb,
+    use,
     iat: now(),
   };
   const token = await sign("hushbeat-grant", payload, keys);
-  return { grant, token, doctor: { collector, thumbprint: thumb } };
+  return { grant, token, doctor: { collector, thumbprint: thumb, use } };
 }
 
 async function revocationMessage(keys, grant) {
   return { grant, token: await revocationOf(keys, grant), revokes: true };
 }
 
-function revocationOf(keys, grant) {
+async function revocationOf(keys, grant) {
+  await ready(keys);
   const payload = { grant, patient: page.account.collector, iat: now() };
   return sign("hushbeat-revocation", payload, keys);
 }

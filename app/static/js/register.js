@@ -1,10 +1,10 @@
-/** The age belongs to patients: for a doctor the question goes away. */
+/** The age belongs to patients: for others the question goes away. */
 
 const age = document.getElementById("age-field");
 const kinds = document.querySelectorAll("input[name=kind]");
 
 function show() {
-  age.hidden = [...kinds].some((kind) => kind.checked && kind.value === "doctor");
+  age.hidden = [...kinds].some((kind) => kind.checked && kind.value !== "patient");
 }
 
 kinds.forEach((kind) => kind.addEventListener("change", show));
