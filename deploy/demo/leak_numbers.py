@@ -7,7 +7,8 @@ for in context:
   the number;
 - a number that is a token of its own and equals a secret: of four digits or more, or a decimal;
 - any number from 10 on that equals the score or heart rate of a recording named on the same line;
-- score and heart rate side by side, packed (struct, msgpack, doubles) or written (JSON), anywhere.
+- score and heart rate side by side, packed (struct, msgpack, doubles, the plaintext of a
+  report) or written (JSON), anywhere.
 
 Lines are JSON logs, Celery's and gunicorn's own lines, and broker messages, whose base64 body is
 opened first. Times, addresses, ports, process ids and durations are taken out before.
@@ -24,6 +25,7 @@ from typing import Any
 
 import msgpack
 
+from crypto.slots import pack_report
 from deploy.demo.evidence import Known, Leak, Place
 
 _WORD = r"(?:scores?|sound|heart_?rates?|rate|bpm|verdict|finding|abnormal|threshold|logits?|lo|hi)"
@@ -122,6 +124,11 @@ def _packed(known: Known) -> list[tuple[str, bytes]]:
         for name, number in (("sound", sound), ("score", sound), ("rate", rate)):
             if number >= 256:
                 forms.append(("msgpack", name.encode() + msgpack.packb(number)))
+        report = pack_report(known.paillier.public.bits, sound, rate)
+        if rate:
+            width = (report.bit_length() + 7) // 8
+            forms += [(f"{o} bytes", report.to_bytes(width, o)) for o in ("big", "little")]
+            forms += [(f"digits {o}", f"{report:{o}}".encode()) for o in "dxX"]
         forms += [(f"a double {o}d", struct.pack(f"{o}d", rate / 10)) for o in "<>" if rate % 10]
     return forms
 

@@ -24,6 +24,7 @@ from crypto.messages import (
 )
 from crypto.paillier import PublicKey
 from crypto.service_auth import authorization
+from crypto.slots import pack_range, pack_report
 
 PASSWORD = "correct horse battery"
 DAY = "2025-03-01"
@@ -140,8 +141,7 @@ def readable(lease: dict[str, Any], key: PublicKey, sound: int = 1, rate: int = 
         lease=lease["lease"],
         model="cnn-1",
         key_id=key.key_id,
-        sound=key.encrypt(sound).to_wire(),
-        rate=key.encrypt(rate).to_wire(),
+        findings=key.encrypt(pack_report(key.bits, sound, rate)).to_wire(),
     )
 
 
@@ -220,9 +220,7 @@ def range_token(
         "range": new_id(),
         "pseudonym": pseudonym,
         "key_id": key.key_id,
-        "threshold": key.encrypt(30_000).to_wire(),
-        "lo": key.encrypt(500).to_wire(),
-        "hi": key.encrypt(900).to_wire(),
+        "bounds": key.encrypt(pack_range(key.bits, 30_000, 500, 900)).to_wire(),
         "iat": NOW,
     }
     fields |= changes

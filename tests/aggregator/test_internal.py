@@ -77,7 +77,7 @@ def test_a_worker_leases_reads_and_reports(
     with app.app_context():
         row = db.session.get_one(Recording, recording)
         assert isinstance(told, ReadableReport)
-        assert (row.sound, row.rate, row.key_id) == (told.sound, told.rate, key.key_id)
+        assert (row.findings, row.key_id) == (told.findings, key.key_id)
         assert row.model == "cnn-1"
 
 
@@ -182,10 +182,10 @@ def test_forged_reports_are_refused(
         (changed(lease=other["lease"]), 409),
         (changed(pseudonym=other["pseudonym"]), 404),
         (changed(key_id="0" * 64), 422),
-        (changed(sound=bytes(width)), 422),
-        (changed(rate=b"\xff" * width), 422),
-        (changed(rate=factor), 422),
-        (changed(sound=b"short"), 400),
+        (changed(findings=bytes(width)), 422),
+        (changed(findings=b"\xff" * width), 422),
+        (changed(findings=factor), 422),
+        (changed(findings=b"short"), 400),
         (unreadable(lease, "Not A Word"), 400),
     ]
     for told, status in cases:

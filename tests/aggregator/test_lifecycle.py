@@ -83,7 +83,7 @@ def row_in(owner: int, state: RecordingState, **changes: Any) -> str:
     if state in (R.REPORTED, R.COUNTED, R.UNREADABLE):
         implied |= {"report_sha256": "1" * 64}
     if state is R.REPORTED:
-        implied |= {"sound": b"s", "rate": b"r", "key_id": "2" * 64, "model": "m"}
+        implied |= {"findings": b"f", "key_id": "2" * 64, "model": "m"}
     recording = new_id()
     columns = {"uploaded_at": NOW, **implied, **changes}
     db.session.add(
@@ -109,8 +109,7 @@ def readable(recording: str, token: str = TOKEN) -> Report:
         lease=token,
         model="cnn",
         key_id="3" * 64,
-        sound=b"sound",
-        rate=b"rate",
+        findings=b"findings",
     )
 
 
@@ -382,20 +381,20 @@ def test_unknown_recordings(owner: int) -> None:
 
 
 @pytest.mark.parametrize(("mark", "state"), [("mark_counted", "counted"), ("mark_void", "failed")])
-def test_counting_takes_the_ciphertexts_away_once(owner: int, mark: str, state: str) -> None:
+def test_counting_takes_the_ciphertext_away_once(owner: int, mark: str, state: str) -> None:
     recording = row_in(owner, R.REPORTED)
     step = getattr(lifecycle, mark)
     assert in_transaction(db, lambda: step(recording, NOW)) is True
     assert in_transaction(db, lambda: step(recording, NOW)) is False
     row = fresh(recording)
-    assert (row.state, row.sound, row.rate, row.finished_at) == (state, None, None, NOW)
+    assert (row.state, row.findings, row.finished_at) == (state, None, NOW)
 
 
 def test_a_rolled_back_count_leaves_the_report(owner: int) -> None:
     recording = row_in(owner, R.REPORTED)
     lifecycle.mark_counted(recording, NOW)
     row = fresh(recording)
-    assert (row.state, row.sound) == ("reported", b"s")
+    assert (row.state, row.findings) == ("reported", b"f")
 
 
 def test_waiting_recordings_are_announced_after_patience_oldest_first(owner: int) -> None:

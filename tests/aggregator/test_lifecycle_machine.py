@@ -116,9 +116,8 @@ class Workers(RuleBasedStateMachine):
     def judge(self, held: Lease, readable: bool) -> Report:
         common = {"recording": held.recording, "pseudonym": PSEUDONYM, "lease": held.lease}
         if readable:
-            return ReadableReport(
-                **common, model="m", key_id="0" * 64, sound=new_id().encode(), rate=b"r"
-            )
+            findings = new_id().encode()
+            return ReadableReport(**common, model="m", key_id="0" * 64, findings=findings)
         return UnreadableReport(**common, reason="noise")
 
     @rule(told=reports)

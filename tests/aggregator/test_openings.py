@@ -20,7 +20,7 @@ from crypto.keyholder.masks import MaskKey
 from crypto.messages import EnrolmentProof, Opening, RangeCheckStatement, Statement, TallyStatement
 from crypto.opening import recover_bit, recover_counts
 from crypto.paillier import PublicKey
-from crypto.slots import CELL_BITS, COUNT_SLOT_BITS
+from crypto.slots import max_cells, rate_count_offset
 from crypto.unsealing import SealingKey
 from tests.aggregator.cast import (
     Browser,
@@ -62,7 +62,7 @@ def tally(
 
     def made(patient: Caller, day: str, recordings: int, sound: int, rate: int) -> None:
         mask = keyholder.keys.masks.total(key, patient.collector, day, recordings)
-        counts = sound + (rate << COUNT_SLOT_BITS)
+        counts = sound + (rate << rate_count_offset(key.bits))
         with app.app_context():
             db.session.add(
                 Tally(
@@ -161,8 +161,8 @@ def test_the_ciphertext_holds_the_tallies_and_the_blind(
     blind = int.from_bytes(recipient.unseal(blind_info(jti), unb64u(half["sealed_blind"])), "big")
     held = keyholder.keys.paillier.decrypt(key.parse(unb64u(half["ciphertext"])))
     mask = masks.total(key, cast.patient.collector, DAYS[0], 3)
-    assert (held - blind - mask) % key.n == 1 + (2 << COUNT_SLOT_BITS)
-    assert held >> CELL_BITS, "what the key holder decrypts is as long as n"
+    assert (held - blind - mask) % key.n == 1 + (2 << rate_count_offset(key.bits))
+    assert held >> 2 * rate_count_offset(key.bits), "what the key holder decrypts is as long as n"
 
 
 def test_patient_and_doctor_open_the_same_counts_with_both_roles(
@@ -261,7 +261,7 @@ def test_asking_wrongly(cast: Cast, ask: Callable[..., TestResponse], key: Publi
     for change, status in wrong:
         answer = ask(cast.patient, **change)
         assert answer.status_code == status, (change, answer.text)
-    assert (key.bits - 2) // CELL_BITS < 50
+    assert max_cells(key.bits) < 50
 
 
 def test_an_account_without_a_key_is_asked_to_make_one(

@@ -20,6 +20,7 @@ from crypto.jws import CollectorKey, SigningKey, doctor_code, fingerprint, thumb
 from crypto.keyholder.private_key import PrivateKey
 from crypto.messages import KeyState, Manifest, PaillierEntry, SealingEntry
 from crypto.opening import recover_counts
+from crypto.slots import rate_count_offset
 from crypto.unsealing import SealingKey
 from tests.support.small_keys import SMALL_BITS, small_keys
 
@@ -317,7 +318,36 @@ def test_a_fingerprint_that_changes_later_is_refused(blank: Page) -> None:
         blank.reload()
 
 
+# Ranges
+
+
+def test_a_range_is_packed_as_python_packs_it(blank: Page) -> None:
+    """The same file as tests/crypto/test_crypto_slots.py reads."""
+    known = json.loads((VECTORS / "packing.json").read_text())
+    pack = """try {
+        return m.packRange(v.bits, v).toString(16);
+    } catch (error) {
+        return error.code;
+    }"""
+    for vector in known["recordings"]:
+        assert run(blank, "ranges", pack, **vector) == vector["bounds"]
+    for values in known["refused_ranges"]:
+        for bits in (512, 3072):
+            assert run(blank, "ranges", pack, bits=bits, **values) == "range-order"
+
+
 # Counts
+
+
+def test_known_openings(blank: Page) -> None:
+    for known in json.loads((VECTORS / "packing.json").read_text())["openings"]:
+        n, width = (1 << known["bits"]) - 1, (known["bits"] + 7) // 8
+        packed, cells = int(known["packed"], 16), known["cells"]
+        recordings = [cell[0] for cell in cells]
+        assert _recover(blank, packed, 0, n, width, recordings) == cells
+        most = (known["bits"] - 2) // 48
+        too_many = [*recordings, *[0] * (most + 1 - len(cells))]
+        assert _recover(blank, packed, 0, n, width, too_many) == "opening-mismatch"
 
 
 def test_counts_come_out_as_python_recovers_them(blank: Page, small_private: PrivateKey) -> None:
@@ -325,7 +355,7 @@ def test_counts_come_out_as_python_recovers_them(blank: Page, small_private: Pri
     width = small_private.public.plaintext_bytes
     # In the second a recording added two to the rate: it lay between limits that were swapped.
     cells = [(3, 1, 2), (2, 2, 3), (0, 0, 0), (16_777_215, 16_777_215, 7), (1, 0, 2)]
-    value = sum((sound + (rate << 24)) << (48 * k) for k, (_, sound, rate) in enumerate(cells))
+    value = _packed(small_private, cells)
     for blind in (0, 5, n - 1):
         masked = (value + blind) % n
         recordings = [number for number, _, _ in cells]
@@ -341,12 +371,15 @@ def test_counts_come_out_as_python_recovers_them(blank: Page, small_private: Pri
         assert _recover(blank, masked, blind, n, width, recordings) == [list(c) for c in cells]
 
 
-@pytest.mark.parametrize("extra", [1 << 48, 1 << 96, -3, 3, 8 << 24])
+@pytest.mark.parametrize(
+    ("sound", "rate"),
+    [(1 << 24, 0), (1 << 48, 0), (-3, 0), (3, 0), (0, 8), (0, 1 << 24), (0, 1 << 48)],
+)
 def test_a_number_that_does_not_fit_is_no_count(
-    blank: Page, small_private: PrivateKey, extra: int
+    blank: Page, small_private: PrivateKey, sound: int, rate: int
 ) -> None:
     n, width = small_private.public.n, small_private.public.plaintext_bytes
-    masked, blind = (2 + (1 << 24) + extra + 77) % n, 77
+    masked, blind = (_packed(small_private, [(4, 2 + sound, 1 + rate)]) + 77) % n, 77
     assert _recover(blank, masked, blind, n, width, [4]) == "opening-mismatch"
     with pytest.raises(OpeningMismatch):
         recover_counts(
@@ -359,7 +392,7 @@ def test_only_a_rate_above_its_recordings_is_inconsistent(
 ) -> None:
     n, width = small_private.public.n, small_private.public.plaintext_bytes
     cells = [(4, 4, 4), (4, 0, 5), (0, 0, 0)]
-    value = sum((sound + (rate << 24)) << (48 * k) for k, (_, sound, rate) in enumerate(cells))
+    value = _packed(small_private, cells)
     flags = _recover(blank, value, 0, n, width, [4, 4, 0], "[count.inconsistent]")
     assert flags == [[False], [True], [False]]
 
@@ -393,6 +426,12 @@ def test_the_axis_has_few_whole_numbers_from_zero(blank: Page) -> None:
         (1000, [0, 500, 1000]),
     ):
         assert run(blank, "counts-view", "return m.ticks(v.most);", most=most) == levels
+
+
+def _packed(private: PrivateKey, cells: list[tuple[int, int, int]]) -> int:
+    """Cells of (recordings, sound, rate) as an opening holds them."""
+    first = rate_count_offset(private.public.bits)
+    return sum((sound + (rate << first)) << (24 * k) for k, (_, sound, rate) in enumerate(cells))
 
 
 def _recover(

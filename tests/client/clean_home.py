@@ -21,6 +21,7 @@ from crypto.encoding import b64u, new_id, sha256_hex
 from crypto.jws import CollectorKey, doctor_code
 from crypto.keyholder.private_key import PrivateKey
 from crypto.messages import Grant, RangeProposal
+from crypto.slots import pack_range
 from deploy.demo.evidence import Known, KnownPerson, KnownRecording
 from models.synthesis import phonocardiogram, silence, wav_bytes
 from tests.support.small_keys import SMALL_BITS
@@ -192,15 +193,13 @@ class CleanHome:
         )
 
     def _range(self) -> aggregator.Range:
-        numbers = (HEALTHY.threshold, HEALTHY.lo, HEALTHY.hi)
-        threshold, lo, hi = (self.key.encrypt(number).to_wire() for number in numbers)
+        packed = pack_range(self.key.bits, HEALTHY.threshold, HEALTHY.lo, HEALTHY.hi)
+        bounds = self.key.encrypt(packed).to_wire()
         proposal = RangeProposal(
             range=new_id(),
             pseudonym=self.pseudonyms["patient"],
             key_id=self.key.key_id,
-            threshold=threshold,
-            lo=lo,
-            hi=hi,
+            bounds=bounds,
             iat=self.now,
         )
         return aggregator.Range(
@@ -209,9 +208,7 @@ class CleanHome:
             doctor_id=2,
             state="active",
             key_id=proposal.key_id,
-            threshold=threshold,
-            lo=lo,
-            hi=hi,
+            bounds=bounds,
             proposal=proposal.sign(self.keys["doctor"]),
             created_at=self.now,
             check=self.noise(),

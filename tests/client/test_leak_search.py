@@ -14,6 +14,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from crypto.slots import pack_report
 from deploy.demo.leak_search import search
 from models.synthesis import phonocardiogram
 from tests.client.clean_home import HEALTHY, RATE, SOUND, CleanHome, broker_message
@@ -93,26 +94,37 @@ def _small(column: str) -> Plant:
     return plant
 
 
+def _plain_report(clean: CleanHome) -> int:
+    return pack_report(clean.key.bits, SOUND, RATE)
+
+
+def _report(clean: CleanHome) -> bytes:
+    return clean.key.encrypt(_plain_report(clean)).to_wire()
+
+
+def _report_as_tally(clean: CleanHome) -> None:
+    _sql("aggregator", "UPDATE tallies SET ciphertext = ?", _report(clean))(clean)
+
+
 def _result_left(clean: CleanHome) -> None:
-    sound = clean.key.encrypt(SOUND).to_wire()
-    _sql("aggregator", "UPDATE recordings SET sound = ? WHERE state = 'counted'", sound)(clean)
+    report = _report(clean)
+    _sql("aggregator", "UPDATE recordings SET findings = ? WHERE state = 'counted'", report)(clean)
 
 
 def _result_freed(clean: CleanHome) -> None:
     """As SQLite leaves it without secure_delete: set, then set to NULL."""
     with sqlite3.connect(clean.aggregator) as connection:
         connection.execute("PRAGMA secure_delete = OFF")
-        pair = [clean.key.encrypt(number).to_wire() for number in (SOUND, RATE)]
         where = "WHERE state = 'counted'"
-        connection.execute(f"UPDATE recordings SET sound = ?, rate = ? {where}", pair)
+        connection.execute(f"UPDATE recordings SET findings = ? {where}", [_report(clean)])
         connection.commit()
-        connection.execute(f"UPDATE recordings SET sound = NULL, rate = NULL {where}")
+        connection.execute(f"UPDATE recordings SET findings = NULL {where}")
     connection.close()
 
 
 def _number_as_ciphertext(clean: CleanHome) -> None:
     wide = SOUND.to_bytes(clean.key.ciphertext_bytes, "big")
-    _sql("aggregator", "UPDATE ranges SET lo = ?", wide)(clean)
+    _sql("aggregator", "UPDATE ranges SET bounds = ?", wide)(clean)
 
 
 def _open_secret(clean: CleanHome) -> None:
@@ -166,7 +178,7 @@ PLANTS: dict[str, tuple[Plant, str]] = {
         _sql("aggregator", "UPDATE recordings SET reason = 'abnormal: 1'"),
         "column reason",
     ),
-    "a score as a ciphertext": (_number_as_ciphertext, "column lo"),
+    "a score as a ciphertext": (_number_as_ciphertext, "column bounds"),
     "a heart rate in a name": (
         _sql("aggregator", "UPDATE accounts SET display_name = 'Some 123.4' WHERE id = 1"),
         "column display_name",
@@ -185,6 +197,7 @@ PLANTS: dict[str, tuple[Plant, str]] = {
     ),
     # ciphertexts
     "a tally without its mask": (_small("ciphertext"), "tallies, column ciphertext"),
+    "a report in a tally's place": (_report_as_tally, "tallies, column ciphertext"),
     "a range check without its mask": (_small("check_ciphertext"), "column check_ciphertext"),
     "the result of a counted recording": (_result_left, "table recordings"),
     "a result in a freed page": (_result_freed, "aggregator.sqlite3"),
@@ -222,6 +235,22 @@ PLANTS: dict[str, tuple[Plant, str]] = {
     "a result in JSON among binary": (
         _file("tmp/x", lambda _: json.dumps([SOUND, RATE]).encode()),
         "tmp/x",
+    ),
+    "a report's plaintext": (
+        _file("tmp/x", lambda clean: _plain_report(clean).to_bytes(128, "big")),
+        "tmp/x",
+    ),
+    "a report's plaintext from its other end": (
+        _file("tmp/x", lambda clean: _plain_report(clean).to_bytes(128, "little")),
+        "tmp/x",
+    ),
+    "a report's plaintext in a log": (
+        lambda clean: _log("inference", f"packed {_plain_report(clean)}")(clean),
+        "inference.log",
+    ),
+    "a report's plaintext in hexadecimal": (
+        lambda clean: _log("inference", f"packed {_plain_report(clean):x}")(clean),
+        "inference.log",
     ),
     "a double": (_file("tmp/x", lambda _: struct.pack(">d", RATE / 10)), "tmp/x"),
     "two 16-bit numbers beside the id": (

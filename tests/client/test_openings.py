@@ -23,6 +23,7 @@ from crypto.hpke import blind_info, seal, value_info
 from crypto.jws import SigningKey
 from crypto.messages import Cell, RangeCheckStatement, Statement, TallyStatement
 from crypto.opening import blind_tallies
+from crypto.slots import rate_count_offset
 from tests.client.fake_servers import PSEUDONYM, FakeServers, answer
 
 DAY = "2026-03-14"
@@ -40,10 +41,14 @@ class OpeningServers(FakeServers):
         self.change: Change = lambda statement: statement
         self.signer = self.statement_key
         self.ciphertext: Callable[[bytes], bytes] = lambda ciphertext: ciphertext
-        self.counts = SOUND + (RATE << 24)
+        self.counts = self.packed(SOUND, RATE)
         self.value_jti: str | None = None
         self.on["POST /api/openings"] = self._first_half
         self.on["POST /v1/openings"] = self._other_half
+
+    def packed(self, sound: int, rate: int) -> int:
+        """The counts of a tally, laid out for this key."""
+        return sound + (rate << rate_count_offset(self.paillier.public.bits))
 
     def connect(self, folder: Path) -> Collector:
         collector = self.collector(folder)
@@ -188,11 +193,14 @@ def test_a_value_sealed_for_another_opening_is_refused(
         open_scopes(collector, SCOPE)
 
 
-@pytest.mark.parametrize("counts", [RECORDINGS + 1, (2 * RECORDINGS + 1) << 24, 1 << 48])
+@pytest.mark.parametrize(
+    ("sound", "rate"),
+    [(RECORDINGS + 1, 0), (0, 2 * RECORDINGS + 1), (1 << 24, 0), (1 << 48, 0), (0, 1 << 24)],
+)
 def test_more_findings_than_recordings_are_refused(
-    servers: OpeningServers, collector: Collector, counts: int
+    servers: OpeningServers, collector: Collector, sound: int, rate: int
 ) -> None:
-    servers.counts = counts
+    servers.counts = servers.packed(sound, rate)
     with pytest.raises(OpeningMismatch):
         open_scopes(collector, SCOPE)
 
@@ -203,7 +211,7 @@ def test_more_findings_than_recordings_are_refused(
 def test_a_rate_above_the_recordings_shows_a_range_that_was_inconsistent(
     servers: OpeningServers, collector: Collector, rate: int, inconsistent: bool
 ) -> None:
-    servers.counts = SOUND + (rate << 24)
+    servers.counts = servers.packed(SOUND, rate)
     (opened,) = open_scopes(collector, SCOPE)
     assert (opened.sound, opened.rate, opened.range_inconsistent) == (SOUND, rate, inconsistent)
 
@@ -216,7 +224,7 @@ def test_the_command_line_says_that_a_range_was_inconsistent(
     monkeypatch: pytest.MonkeyPatch,
     rate: int,
 ) -> None:
-    servers.counts = SOUND + (rate << 24)
+    servers.counts = servers.packed(SOUND, rate)
     servers.on["GET /api/tallies"] = lambda _: answer(days=[[DAY, RECORDINGS]])
     collector = servers.connect(tmp_path)
     monkeypatch.setattr(command_line, "Collector", lambda _: collector)

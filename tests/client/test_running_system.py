@@ -23,6 +23,7 @@ from crypto.errors import OpeningMismatch, SealBroken
 from crypto.hpke import blind_info, seal
 from crypto.jws import CollectorKey
 from crypto.messages import Grant, Revocation, Statement
+from crypto.slots import join, zone_bits
 from deploy.demo.truth import Counts, expected_counts, judge
 from deploy.local.system import LocalSystem
 from models.synthesis import phonocardiogram, silence, wav_bytes
@@ -288,11 +289,15 @@ def test_a_doctor_with_a_swapped_key_is_noticed(story: Story) -> None:
         grants.find_doctor(patient, code)
 
 
-def test_a_range_whose_limits_are_out_of_order_is_not_accepted(story: Story) -> None:
+def test_a_range_whose_limits_are_out_of_order_is_not_accepted(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A broken doctor's program encrypts lo > hi; the check that both servers made shows it."""
     wrong = object.__new__(ranges.HealthyRange)
     for name, value in (("lo", 1_000), ("hi", 500), ("threshold", 1)):
         object.__setattr__(wrong, name, value)
+    packed = join([1, 1_000, 501], zone_bits(story.doctor.manifest.active_key.bits))
+    monkeypatch.setattr(ranges, "pack_range", lambda *_: packed)
     before = story.doctor.aggregator.get("/api/patients")["patients"][0]["range"]
     with pytest.raises(errors.RangeRefused, match="out of order"):
         ranges.set_range(story.doctor, story.patient.pseudonym, wrong)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.comparison.initiator import Comparison, Initiator
 from crypto.comparison.messages import (
     FirstAnswerItem,
     FirstItem,
+    Position,
     RangePosition,
     RecordingPosition,
     SecondAnswerItem,
@@ -19,6 +19,7 @@ from crypto.comparison.messages import (
     decode_first_answer,
     decode_second_answer,
 )
+from crypto.comparison.reference import ReferenceInitiator, range_order
 from crypto.encoding import unb64u
 from crypto.errors import (
     CiphertextOutOfRange,
@@ -27,12 +28,13 @@ from crypto.errors import (
     PlaintextOutOfRange,
     ProtocolViolation,
 )
-from crypto.findings import FindingInputs, contribution, range_check
+from crypto.findings import FindingInputs, contribution
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
-from crypto.keyholder.responder import Responder
+from crypto.keyholder.reference import ReferenceResponder
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import SeededRandom, new_seed
+from crypto.slots import SIGMA, join, pack_range, pack_report, rate_count_offset, zone_bits
 
 ID = "0123456789abcdef" * 2
 POSITION = RecordingPosition(ID, "2026-01-01", 1)
@@ -45,15 +47,29 @@ class Game:
 
     def __init__(self, private_key: PrivateKey, mask_key: MaskKey, score_bits: int = 16) -> None:
         self.private, self.key, self.score_bits = private_key, private_key.public, score_bits
-        self.responder = Responder(private_key, mask_key, score_bits=score_bits)
+        self.responder = ReferenceResponder(private_key, mask_key, score_bits=score_bits)
 
-    def initiator(self, pairs: Sequence[tuple[int, int]], seed: bytes | None = None) -> Initiator:
-        comparisons = [
-            Comparison(self.private.encrypt(a), self.private.encrypt(b)) for a, b in pairs
-        ]
-        return Initiator(self.key, comparisons, seed or new_seed(), score_bits=self.score_bits)
+    def initiator(
+        self, pairs: Sequence[tuple[int, int]], seed: bytes | None = None
+    ) -> ReferenceInitiator:
+        """[a >= b] of three pairs as of a recording, or of one as of a range: a is hi, b is lo."""
+        top = 1 << self.score_bits
+        zones = [top + a - b for a, b in pairs]
+        if len(pairs) == 1:
+            ((a, b),) = pairs
+            zones = [top // 2, b, top + a]
+        packed = self.key.encrypt(
+            join(zones, zone_bits(self.key.bits, self.score_bits + SIGMA + 2))
+        )
+        return ReferenceInitiator(
+            self.key,
+            POSITION if len(pairs) == 3 else RANGE,
+            packed,
+            seed or new_seed(),
+            score_bits=self.score_bits,
+        )
 
-    def play(self, initiator: Initiator, position: RecordingPosition | RangePosition) -> list[int]:
+    def play(self, initiator: ReferenceInitiator, position: Position) -> list[int]:
         count, masked = initiator.first()
         tests = initiator.second(self.responder.first(FirstItem(position, count, masked)))
         answer = self.responder.second(SecondItem(position, count, masked, tests))
@@ -82,7 +98,7 @@ def truth(pairs: Sequence[tuple[int, int]]) -> list[int]:
 def test_all_short_numbers(
     tiny_key: PrivateKey, mask_key: MaskKey, score_bits: int, rounds: int
 ) -> None:
-    """Every pair, three to a plaintext, under many masks and coins."""
+    """Every pair, three to a plaintext and alone, under many masks and coins."""
     game = Game(tiny_key, mask_key, score_bits)
     numbers = range(1 << score_bits)
     pairs = list(product(numbers, numbers)) * rounds
@@ -90,6 +106,7 @@ def test_all_short_numbers(
     for number in range(0, len(pairs), 3):
         three = pairs[number : number + 3]
         assert game.compare(three, number.to_bytes(32, "big")) == truth(three)
+        assert game.compare(three[:1]) == truth(three[:1])
 
 
 def test_many_random_numbers(tiny_key: PrivateKey, mask_key: MaskKey) -> None:
@@ -112,39 +129,62 @@ def test_edges(tiny_key: PrivateKey, mask_key: MaskKey) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.tuples(*[st.integers(0, TOP)] * 5))
-def test_findings_of_a_recording(game: Game, values: tuple[int, int, int, int, int]) -> None:
-    score, rate, threshold, lo, hi = values
-    inputs = FindingInputs(*map(game.key.encrypt, values))
-    initiator = Initiator(game.key, inputs.comparisons(), new_seed())
+@given(st.tuples(*[st.integers(0, TOP)] * 3), st.integers(0, TOP - 1), st.integers(0, TOP - 1))
+def test_findings_of_a_recording(game: Game, values: tuple[int, int, int], a: int, b: int) -> None:
+    (score, rate, threshold), lo, hi, key = values, min(a, b), max(a, b), game.key
+    inputs = FindingInputs(
+        key.encrypt(pack_report(key.bits, score, rate)),
+        key.encrypt(pack_range(key.bits, threshold, lo, hi)),
+    )
+    expected = (score >= threshold), (rate < lo) + (rate > hi)
+    assert added(game, inputs) == expected
+
+
+def added(game: Game, inputs: FindingInputs) -> tuple[int, int]:
+    """What a recording adds to the sound and to the rate count."""
+    key = game.key
+    initiator = ReferenceInitiator(key, POSITION, inputs.differences(key), new_seed())
     count, masked = initiator.first()
     tests = initiator.second(game.responder.first(FirstItem(POSITION, count, masked)))
     answer = game.responder.second(SecondItem(POSITION, count, masked, tests))
-    added = contribution(initiator.bits(answer), game.key.parse(answer.mask))
-    plain = game.private.decrypt(added) - game.private.decrypt(game.key.parse(answer.mask))
-    expected = (score >= threshold) + ((rate < lo) + (rate > hi) << 24)
-    assert plain % game.key.n == expected
+    total = contribution(initiator.bits(answer), key.parse(answer.mask))
+    plain = game.private.decrypt(total) - game.private.decrypt(key.parse(answer.mask))
+    rate, sound = divmod(plain % key.n, 1 << rate_count_offset(key.bits))
+    return sound, rate
 
 
-def test_range_check(game: Game) -> None:
-    for lo, hi in ((600, 1000), (700, 700), (1000, 600)):
-        comparisons = range_check(game.key.encrypt(lo), game.key.encrypt(hi))
-        assert game.play(Initiator(game.key, comparisons, new_seed()), RANGE) == [int(lo <= hi)]
+@pytest.mark.parametrize(("rate", "counted"), [(599, 1), (600, 0), (1000, 0), (1001, 1), (TOP, 1)])
+def test_the_limits_of_a_range_are_healthy(game: Game, rate: int, counted: int) -> None:
+    key = game.key
+    report = key.encrypt(pack_report(key.bits, 32_767, rate))
+    bounds = key.constant(pack_range(key.bits, 32_768, 600, 1000))
+    assert added(game, FindingInputs(report, bounds)) == (0, counted)
+
+
+@pytest.mark.parametrize(
+    ("lo", "above", "bit"),
+    [(600, 1001, 1), (700, 701, 1), (700, 700, 0), (1000, 601, 0), (0, TOP, 1), (TOP, 0, 0)],
+)
+def test_range_check(game: Game, lo: int, above: int, bit: int) -> None:
+    key = game.key
+    for threshold in (0, TOP):
+        bounds = key.encrypt(join([threshold, lo, above], zone_bits(key.bits)))
+        initiator = ReferenceInitiator(key, RANGE, range_order(key, bounds), new_seed())
+        assert game.play(initiator, RANGE) == [bit]
 
 
 def test_public_numbers_can_be_compared(game: Game) -> None:
     """The defaults are ciphertexts without noise; what is sent is fresh all the same."""
-    initiator = Initiator(
-        game.key, [Comparison(game.key.constant(5), game.key.constant(6))], new_seed()
-    )
-    assert game.play(initiator, RANGE) == [0]
+    key = game.key
+    bounds = key.constant(pack_range(key.bits, 1, 5, 6))
+    initiator = ReferenceInitiator(key, RANGE, range_order(key, bounds), new_seed())
+    assert game.play(initiator, RANGE) == [1]
 
 
 def test_a_resend_is_identical(game: Game) -> None:
-    inputs = [Comparison(game.key.encrypt(a), game.key.encrypt(b)) for a, b in ((1, 2), (2, 1))]
-    inputs.append(inputs[0])
+    packed = game.key.encrypt(join([1, 2, 3], zone_bits(game.key.bits)))
     seed = new_seed()
-    one, two = (Initiator(game.key, inputs, seed) for _ in range(2))
+    one, two = (ReferenceInitiator(game.key, POSITION, packed, seed) for _ in range(2))
     assert one.first() == two.first()
     answer = game.responder.first(FirstItem(POSITION, *one.first()))
     assert one.second(answer) == two.second(answer)
@@ -155,9 +195,7 @@ def test_a_resend_is_identical(game: Game) -> None:
 def test_one_seed_never_serves_two_messages(game: Game) -> None:
     """Other inputs or another answer of B's change all that is drawn: mask, coin and noise."""
     seed = new_seed()
-    inputs = [Comparison(game.key.encrypt(1), game.key.encrypt(2))]
-    others = [Comparison(game.key.encrypt(1), inputs[0].right)]
-    one, other = Initiator(game.key, inputs, seed), Initiator(game.key, others, seed)
+    one, other = (ReferenceInitiator(game.key, RANGE, game.key.encrypt(1), seed) for _ in range(2))
     assert one._masks != other._masks
     first = [game.responder.first(FirstItem(RANGE, *one.first())) for _ in range(2)]
     tests = [set(one.second(answer)[0]) for answer in first]
@@ -170,18 +208,24 @@ def test_known_transcript(vectors: Callable[[str], Any]) -> None:
     private = PrivateKey(*(int.from_bytes(unb64u(known[name]), "big") for name in ("p", "q")))
     key = private.public
     assert key.key_id == known["key_id"]
-    inputs = {name: key.parse(bytes.fromhex(text)) for name, text in known["inputs"].items()}
-    assert {n: private.decrypt(c) for n, c in inputs.items()} == known["plaintexts"]
+    inputs = FindingInputs(
+        **{name: key.parse(bytes.fromhex(text)) for name, text in known["inputs"].items()}
+    )
+    values = known["plaintexts"]
+    assert private.decrypt(inputs.report) == pack_report(key.bits, values["score"], values["rate"])
+    assert private.decrypt(inputs.bounds) == pack_range(
+        key.bits, values["threshold"], values["lo"], values["hi"]
+    )
+    position = RecordingPosition(*known["position"][1:])
     seed = bytes.fromhex(known["initiator_seed"])
-    initiator = Initiator(key, FindingInputs(**inputs).comparisons(), seed)
+    initiator = ReferenceInitiator(key, position, inputs.differences(key), seed)
     assert initiator.first() == (3, bytes.fromhex(known["masked"]))
     assert initiator._masks == known["masks"]
     tests = initiator.second(decode_first_answer(bytes.fromhex(known["first_answer"]))[0])
     assert [[cell.hex() for cell in row] for row in tests] == known["tests"]
     (answer,) = decode_second_answer(bytes.fromhex(known["second_answer"]))
-    assert [private.decrypt(bit) for bit in initiator.bits(answer)] == known["bits"] == [1, 0, 1]
+    assert [private.decrypt(bit) for bit in initiator.bits(answer)] == known["bits"] == [1, 0, 0]
     mask_key = MaskKey(bytes.fromhex(known["mask_key"]))
-    position = RecordingPosition(*known["position"][1:])
     assert private.decrypt(key.parse(answer.mask)) == mask_key.step(key, position)
 
 
@@ -242,7 +286,9 @@ def test_b_tests_every_ciphertext(game: Game, monkeypatch: pytest.MonkeyPatch) -
     assert len(tested) == 3 * 17
 
 
-def item(game: Game, initiator: Initiator, tests: Any, masked: bytes | None = None) -> SecondItem:
+def item(
+    game: Game, initiator: ReferenceInitiator, tests: Any, masked: bytes | None = None
+) -> SecondItem:
     return SecondItem(RANGE, 1, masked or initiator.first()[1], tests)
 
 
@@ -318,24 +364,24 @@ def test_a_refuses_answers_that_do_not_fit(game: Game) -> None:
         initiator.bits(SecondAnswerItem((b"x",), answer.mask))
 
 
-def test_comparisons_must_fit_and_be_under_one_key(
-    game: Game, key: PublicKey, other_private_key: PrivateKey
+def test_what_is_compared_is_under_the_key_and_well_masked(
+    key: PublicKey, other_private_key: PrivateKey
 ) -> None:
-    one = Comparison(key.encrypt(1), key.encrypt(2))
-    for comparisons in ([], [one] * 7):
-        with pytest.raises(PlaintextOutOfRange):
-            Initiator(key, comparisons, new_seed())
-    foreign = Comparison(one.left, other_private_key.public.encrypt(1))
     with pytest.raises(ForeignKey):
-        Initiator(key, [foreign], new_seed())
+        ReferenceInitiator(key, RANGE, other_private_key.public.encrypt(1), new_seed())
     with pytest.raises(ProtocolViolation, match="at least 40"):
-        Initiator(key, [one], new_seed(), sigma=39)
+        ReferenceInitiator(key, RANGE, key.encrypt(1), new_seed(), sigma=39)
     with pytest.raises(ValueError, match="32 bytes"):
-        Initiator(key, [one], b"short")
+        ReferenceInitiator(key, RANGE, key.encrypt(1), b"short")
+    foreign = FindingInputs(key.encrypt(1), other_private_key.public.encrypt(1))
+    with pytest.raises(ForeignKey):
+        foreign.differences(key)
 
 
 def test_a_key_too_short_for_three_comparisons(tiny_key: PrivateKey, mask_key: MaskKey) -> None:
-    responder = Responder(tiny_key, mask_key, sigma=70)
-    masked = tiny_key.encrypt(1).to_wire()
-    with pytest.raises(ProtocolViolation, match="fit in one plaintext"):
-        responder.first(FirstItem(POSITION, 3, masked))
+    with pytest.raises(PlaintextOutOfRange, match="266 bits"):
+        ReferenceResponder(tiny_key, mask_key, sigma=70)
+    with pytest.raises(PlaintextOutOfRange, match="266 bits"):
+        ReferenceInitiator(
+            tiny_key.public, POSITION, tiny_key.public.encrypt(1), new_seed(), sigma=70
+        )

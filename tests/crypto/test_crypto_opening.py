@@ -7,20 +7,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.comparison.initiator import Initiator
 from crypto.comparison.messages import FirstItem, RangePosition, RecordingPosition, SecondItem
+from crypto.comparison.reference import ReferenceInitiator
 from crypto.encoding import unb64u
 from crypto.errors import ForeignKey, InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
 from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.opening import open_range_check, open_tally
 from crypto.keyholder.private_key import PrivateKey
-from crypto.keyholder.responder import Responder
+from crypto.keyholder.reference import ReferenceResponder
 from crypto.messages import Cell
 from crypto.opening import blind_single, blind_tallies, recover_bit, recover_counts
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import SeededRandom, new_seed
-from crypto.slots import Counts, check_score, join, max_cells, max_comparisons, split
+from crypto.slots import (
+    Counts,
+    join,
+    max_cells,
+    pack_range,
+    pack_report,
+    rate_count_offset,
+    zone_bits,
+)
 
 PATIENT, OTHER = "ab" * 16, "cd" * 16
 DAYS = [f"2026-01-{day:02}" for day in range(1, 31)]
@@ -117,7 +125,7 @@ class Month:
 
     def _contribution(self, sound: int, rate: int, at: RecordingPosition) -> Ciphertext:
         mask = self.private.encrypt(self.mask_key.step(self.key, at))
-        bits = [self.private.encrypt(bit) for bit in (sound, 1 - rate, 1)]
+        bits = [self.private.encrypt(bit) for bit in (sound, 1 - rate, 0)]
         return contribution(bits, mask)
 
     def cells(self, recordings: list[int] | None = None) -> list[Cell]:
@@ -212,7 +220,8 @@ def test_what_is_sent_is_fresh_and_blinded_anew(month: Month) -> None:
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=10))
 def test_bounds_of_each_slot(key: PublicKey, counts: list[tuple[int, int]]) -> None:
     width = key.plaintext_bytes
-    packed = join((join(count, 24) for count in counts), 48)
+    sounds, rates = zip(*counts, strict=True)
+    packed = join(sounds, 24) + (join(rates, 24) << rate_count_offset(key.bits))
     value, blind = packed.to_bytes(width, "big"), bytes(width)
     exact = [max(sound, (rate + 1) // 2) for sound, rate in counts]
     assert recover_counts(value, blind, key, exact) == [Counts(*count) for count in counts]
@@ -220,22 +229,25 @@ def test_bounds_of_each_slot(key: PublicKey, counts: list[tuple[int, int]]) -> N
         if limit:
             with pytest.raises(OpeningMismatch):
                 recover_counts(value, blind, key, [*exact[:cell], limit - 1, *exact[cell + 1 :]])
-    above = packed + (1 << 48 * len(counts))
-    with pytest.raises(OpeningMismatch):
-        recover_counts(above.to_bytes(width, "big"), blind, key, exact)
+    rate_end = rate_count_offset(key.bits) + 24 * len(counts)
+    for outside in {24 * len(counts), rate_end} - {rate_count_offset(key.bits)}:
+        wrong = packed + (1 << outside)
+        with pytest.raises(OpeningMismatch):
+            recover_counts(wrong.to_bytes(width, "big"), blind, key, exact)
 
 
 def test_a_range_that_is_inconsistent_keeps_nobody_from_the_counts(
     private_key: PrivateKey, mask_key: MaskKey
 ) -> None:
     """lo = 65535 and hi = 0, accepted by a dishonest doctor: each recording is below and above."""
-    key, responder = private_key.public, Responder(private_key, mask_key)
+    key, responder = private_key.public, ReferenceResponder(private_key, mask_key)
+    bounds = private_key.encrypt(join([32_768, 65_535, 1], zone_bits(key.bits)))
     tally = key.constant(0)
     for number, score in enumerate((40_000, 0), start=1):
-        inputs = FindingInputs(*map(private_key.encrypt, (score, 720, 32_768, 65_535, 0)))
-        initiator = Initiator(key, inputs.comparisons(), new_seed())
-        count, masked = initiator.first()
+        inputs = FindingInputs(private_key.encrypt(pack_report(key.bits, score, 720)), bounds)
         at = position(number)
+        initiator = ReferenceInitiator(key, at, inputs.differences(key), new_seed())
+        count, masked = initiator.first()
         tests = initiator.second(responder.first(FirstItem(at, count, masked)))
         answer = responder.second(SecondItem(at, count, masked, tests))
         tally = tally.add(contribution(initiator.bits(answer), key.parse(answer.mask)))
@@ -289,16 +301,8 @@ def test_range_check_opens(private_key: PrivateKey, mask_key: MaskKey, bit: int)
             recover_bit(wrong, blind, key)
 
 
-def test_layout_of_the_slots() -> None:
-    assert (max_cells(FULL), max_comparisons(FULL)) == (63, 37)
-    assert split(join([1, 2, 3], 24), 24, 3) == [1, 2, 3]
-    assert check_score(65_535) == 65_535
-    for value in (-1, 65_536):
-        with pytest.raises(PlaintextOutOfRange):
-            check_score(value)
-
-
-def test_default_ranges_are_ranges_of_scores() -> None:
+def test_default_ranges_can_be_packed() -> None:
     assert set(DEFAULT_RATE_RANGES) == set(AgeBand)
     for lo, hi in DEFAULT_RATE_RANGES.values():
-        assert check_score(lo) < check_score(hi)
+        assert lo < hi
+        pack_range(FULL, 32_768, lo, hi)

@@ -8,12 +8,13 @@ import pytest
 
 import crypto
 from crypto.at_rest import StorageKey
-from crypto.comparison.initiator import Comparison, Initiator
+from crypto.comparison.messages import RangePosition
+from crypto.comparison.reference import ReferenceInitiator
 from crypto.findings import FindingInputs
 from crypto.jws import CollectorKey, SigningKey
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
-from crypto.keyholder.responder import Responder
+from crypto.keyholder.reference import ReferenceResponder
 from crypto.random import SeededRandom, new_seed
 from crypto.slots import Counts
 from crypto.unsealing import SealingKey
@@ -26,8 +27,8 @@ def secrets(private_key: PrivateKey) -> list[Any]:
     return [
         private_key,
         one,
-        Responder(private_key, MaskKey.generate()),
-        Initiator(private_key.public, [Comparison(one, one)], new_seed()),
+        ReferenceResponder(private_key, MaskKey.generate()),
+        ReferenceInitiator(private_key.public, RangePosition("0" * 32, "1" * 32), one, new_seed()),
         MaskKey.generate(),
         SigningKey.generate(),
         CollectorKey.generate(),
@@ -51,8 +52,9 @@ def test_secrets_print_as_their_types_name(private_key: PrivateKey) -> None:
 
 def test_what_holds_ciphertexts_prints_no_number(private_key: PrivateKey) -> None:
     one = private_key.public.encrypt(1)
-    inputs = FindingInputs(one, one, one, one, one)
-    assert not any(character.isdigit() for character in repr((inputs, inputs.comparisons())))
+    inputs = FindingInputs(one, one)
+    shown = repr((inputs, inputs.differences(private_key.public)))
+    assert not any(character.isdigit() for character in shown)
 
 
 def imports_of(path: Path) -> set[str]:

@@ -171,7 +171,9 @@ class World:
         tests = initiator.second(messages.decode_first_answer(first.data)[0])
         return SecondItem(position, *initiator.first(), tests)
 
-    def compared(self, position: Position, initiator: ReferenceInitiator) -> tuple[list[Ciphertext], bytes]:
+    def compared(
+        self, position: Position, initiator: ReferenceInitiator
+    ) -> tuple[list[Ciphertext], bytes]:
         """Both rounds: the bits and the mask."""
         second = self.second(self.second_item(position, initiator))
         assert second.status_code == 200, second.text

@@ -90,7 +90,7 @@ class Ward:
         """No ciphertext or seed is kept, and every counted recording has a number of its own."""
         left = self.rows(
             "SELECT count(*) FROM recordings WHERE state IN ('counted', 'unreadable', 'failed')"
-            " AND (sound IS NOT NULL OR rate IS NOT NULL OR lease IS NOT NULL)"
+            " AND (findings IS NOT NULL OR lease IS NOT NULL)"
             " AND pseudonym = :pseudonym"
         )
         assert left == [(0,)]

@@ -26,7 +26,7 @@ from crypto.jws import SigningKey, fingerprint
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
 from crypto.paillier import PublicKey
-from crypto.slots import COUNT_SLOT_BITS
+from crypto.slots import COUNT_SLOT_BITS, join, pack_report, rate_count_offset, zone_bits
 from tests.support.small_keys import small_keys
 from workers.inference import init as inference_init
 
@@ -126,15 +126,14 @@ class World:
         self, patient: a.Account, result: tuple[int, int], day: str = DAY, at: int = 0
     ) -> str:
         """A recording whose report has arrived; `result` is (sound, tenths of bpm)."""
-        sound, rate = (self.key.encrypt(number).to_bytes() for number in result)
+        findings = self.key.encrypt(pack_report(self.key.bits, *result)).to_bytes()
         return self.recording(
             patient,
             a.RecordingState.REPORTED,
             day,
             at,
             key_id=self.key.key_id,
-            sound=sound,
-            rate=rate,
+            findings=findings,
             model="m",
             report_sha256="0" * 64,
         )
@@ -171,21 +170,20 @@ class World:
         mask = self.keys.masks.total(self.key, patient.collector, day, tally.recordings)
         counts = (plain - mask) % self.key.n
         sound = counts & ((1 << COUNT_SLOT_BITS) - 1)
-        return tally.recordings, sound, counts >> COUNT_SLOT_BITS
+        return tally.recordings, sound, counts >> rate_count_offset(self.key.bits)
 
     def range(
         self, patient: a.Account, threshold: int, lo: int, hi: int, state: a.RangeState
     ) -> str:
-        encrypted = [self.key.encrypt(number).to_bytes() for number in (threshold, lo, hi)]
+        """A row of a range, in order or not."""
+        packed = join([threshold, lo, hi + 1], zone_bits(self.key.bits))
         row = a.Range(
             id=new_id(),
             pseudonym=patient.collector,
             doctor_id=self.doctor().id,
             state=state,
             key_id=self.key.key_id,
-            threshold=encrypted[0],
-            lo=encrypted[1],
-            hi=encrypted[2],
+            bounds=self.key.encrypt(packed).to_bytes(),
             proposal="x",
             created_at=0,
         )

@@ -25,6 +25,7 @@ from crypto.messages import (
     UnreadableReport,
 )
 from crypto.service_auth import check_authorization
+from crypto.slots import pack_report
 from crypto.unsealing import SealingKey
 from tests.workers.conftest import KEY_BITS
 from workers.inference.aggregator_client import AggregatorClient
@@ -176,16 +177,15 @@ def test_a_readable_recording_is_reported_under_encryption(bench: Bench) -> None
     assert report.model == "model"
     key = bench.private.public
     assert report.key_id == key.key_id
-    assert bench.private.decrypt(key.parse(report.sound)) == SCORE
-    assert bench.private.decrypt(key.parse(report.rate)) == RATE
+    plaintext = bench.private.decrypt(key.parse(report.findings))
+    assert plaintext == pack_report(key.bits, SCORE, RATE)
 
 
 def test_two_reports_of_one_result_look_different(bench: Bench) -> None:
     bench.run()
     bench.run()
     first, second = bench.aggregator.reports
-    assert first.sound != second.sound
-    assert first.rate != second.rate
+    assert first.findings != second.findings
 
 
 def test_an_unreadable_recording(bench: Bench) -> None:

@@ -46,7 +46,7 @@ def test_a_recording_is_held_against_the_defaults(
     row = world.row(recording)
     assert row.state == a.RecordingState.COUNTED
     assert row.finished_at
-    assert row.sound is row.rate is None
+    assert row.findings is None
     comparison = a.db.session.get_one(a.Comparison, recording)
     assert (comparison.number, comparison.sealed_seed) == (1, None)
 
@@ -223,21 +223,20 @@ def test_a_range_that_is_only_proposed_has_no_effect(world: World) -> None:
     assert world.opened(patient) == (1, 0, 0)
 
 
-@pytest.mark.parametrize("part", ["sound", "rate"])
-def test_what_cannot_be_compared_ends_failed_and_the_tally_goes_on(world: World, part: str) -> None:
+def test_what_cannot_be_compared_ends_failed_and_the_tally_goes_on(world: World) -> None:
     patient = world.patient()
     damaged = world.reported(patient, MURMUR_AND_SLOW, at=1)
     fine = world.reported(patient, MURMUR, at=2)
     a.db.session.execute(
         update(a.Recording)
         .where(a.Recording.id == damaged)
-        .values({part: bytes(world.key.ciphertext_bytes)})
+        .values(findings=bytes(world.key.ciphertext_bytes))
     )
     a.db.session.commit()
     assert count_waiting(damaged, 60) is None
     row = world.row(damaged)
     assert (row.state, row.reason) == (a.RecordingState.FAILED, "not_comparable")
-    assert row.sound is row.rate is None
+    assert row.findings is None
     assert world.row(fine).state == a.RecordingState.COUNTED
     assert world.opened(patient) == (2, 1, 0)
 
@@ -294,9 +293,9 @@ def test_a_damaged_position_is_given_up_and_the_tally_goes_on(
         a.db.session.execute(update(a.Comparison).values(sealed_seed=sealed))
     else:
         width = world.key.ciphertext_bytes
-        sound = bytes(width) if damage == "invalid" else world.key.constant(1).to_bytes()
+        findings = bytes(width) if damage == "invalid" else world.key.constant(1).to_bytes()
         a.db.session.execute(
-            update(a.Recording).where(a.Recording.id == damaged).values(sound=sound)
+            update(a.Recording).where(a.Recording.id == damaged).values(findings=findings)
         )
     a.db.session.commit()
     assert count_waiting(damaged, 60) is None
