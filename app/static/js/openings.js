@@ -12,7 +12,6 @@ import { page } from "./page.js";
 import { blindInfo, oneTimeRecipient, valueInfo } from "./sealing.js";
 import { aggregator, keyholder } from "./servers.js";
 
-
 /** In one request, over all its cells: it stays far below the 256 KiB that the aggregator reads. */
 const MOST_DAYS = 12_000;
 
@@ -181,6 +180,7 @@ export function recoverCounts(masked, blind, n, cells) {
     return Number(count);
   };
   const firstRate = maxCells(bitLength(n));
+  if (cells.length > firstRate) throw new HushbeatError("opening-mismatch");
   const counts = cells.map(({ pseudonym, days: stated }, k) => {
     const days = stated.map(([day]) => day);
     const recordings = stated.reduce((sum, [, number]) => sum + number, 0);
