@@ -7,13 +7,13 @@ and leaves sealed to the collector; neither it nor anything else secret is store
 from __future__ import annotations
 
 import time
-from typing import cast
+from dataclasses import dataclass
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from app.common.database import in_transaction
-from app.common.problems import NotAllowed, Problem
+from app.common.problems import InvalidRequest, NotAllowed, Problem
 from app.common.requests import json_body
 from app.keyholder.context import keyholder
 from app.keyholder.enrolment import pinned, pinned_key
@@ -73,40 +73,70 @@ class TooManyOpenings(Problem):
 @blueprint.post("/v1/openings")
 def open_scope() -> ResponseReturnValue:
     request.max_content_length = MAX_BODY_BYTES
-    body = json_body(statement=str, ciphertext=str, opening=str)
-    statement, ciphertext = _check(body["statement"], body["ciphertext"], body["opening"])
+    statement, ciphertext = _check(presented())
     in_transaction(db, lambda: _spend(statement))
     sealed = seal(statement.recipient, value_info(statement.jti), _value(statement, ciphertext))
     return jsonify(sealed_value=b64u(sealed))
 
 
-def _check(statement: str, ciphertext: str, opening: str) -> tuple[Scope, Ciphertext]:
+@dataclass(frozen=True)
+class Presented:
+    """A statement that its collector signed and A made, and what it is about: no more is checked.
+
+    `late` is why it is too late to open it, if it is.
+    """
+
+    claim: Statement
+    statement_sha256: str
+    collector: Collector
+    ciphertext: bytes
+    late: Expired | None
+
+    def check_fresh(self) -> None:
+        """Raises Expired or ForeignKey: A must be asked for a new statement."""
+        if self.late is not None:
+            raise self.late
+        if self.claim.key_id != keyholder().keys.paillier.public.key_id:
+            raise ForeignKey("not under the active key: fetch the manifest and ask again")
+
+
+def presented() -> Presented:
+    """What the current request presents: signatures, hashes and key of the collector are checked.
+
+    Raises CryptoError, NotEnrolled or InvalidRequest.
+    """
+    body = json_body(statement=str, ciphertext=str, opening=str)
+    statement: str = body["statement"]
     now = time.time()
     claim, too_late = _read_statement(statement, now)
     collector = pinned(claim.collector)
-    signed = Opening.verify(opening, pinned_key(collector), now)
-    if (signed.statement_sha256, signed.jti) != (sha256_hex(statement.encode()), claim.jti):
+    signed = Opening.verify(body["opening"], pinned_key(collector), now)
+    digest = sha256_hex(statement.encode())
+    if (signed.statement_sha256, signed.jti) != (digest, claim.jti):
         raise BadSignature("the opening is for another statement")
-    data = unb64u(ciphertext)
+    data = unb64u(body["ciphertext"])
     if sha256_hex(data) != claim.ciphertext_sha256:
         raise BadSignature("the statement is for another ciphertext")
     if claim.thumbprint != collector.thumbprint:
         raise BadSignature("the statement is for another key of this collector")
-    if too_late is not None:
-        raise too_late
-    public = keyholder().keys.paillier.public
-    if claim.key_id != public.key_id:
-        raise ForeignKey("not under the active key: fetch the manifest and ask again")
-    _check_scope(claim, collector)
-    return claim, public.parse(data)
+    return Presented(claim, digest, collector, data, too_late)
 
 
-def _read_statement(token: str, now: float) -> tuple[Scope, Expired | None]:
+def _check(shown: Presented) -> tuple[Scope, Ciphertext]:
+    shown.check_fresh()
+    claim = shown.claim
+    if not isinstance(claim, Scope):
+        raise InvalidRequest("A cohort is opened at /v1/cohort-openings.")
+    _check_scope(claim, shown.collector)
+    return claim, keyholder().keys.paillier.public.parse(shown.ciphertext)
+
+
+def _read_statement(token: str, now: float) -> tuple[Statement, Expired | None]:
     """A's statement, its signature verified; an expiry is reported only after who asks is known."""
     try:
-        return cast(Scope, Statement.verify(token, keyholder().statement_key.current(), now)), None
+        return Statement.verify(token, keyholder().statement_key.current(), now), None
     except Expired as error:  # the last check of verify: the signature is good
-        return cast(Scope, Statement.claimed(token)), error
+        return Statement.claimed(token), error
 
 
 def _check_scope(claim: Scope, collector: Collector) -> None:
