@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gmpy2
+from phe import paillier as phe
 
 from crypto.blinding_pool import BlindingPool
 from crypto.encoding import b64u, unb64u
@@ -41,9 +42,10 @@ class PrivateKey:
                 "PrivateKey.generate"
             )
         self.public = PublicKey(p * q)
-        self._p, self._q = gmpy2.mpz(p), gmpy2.mpz(q)
+        key: Any = phe.PaillierPrivateKey(phe.PaillierPublicKey(p * q), p, q)
+        self._p, self._q = gmpy2.mpz(key.p), gmpy2.mpz(key.q)
         self._p_squared, self._q_squared = self._p**2, self._q**2
-        self._h_p, self._h_q = _h(self._p, self._q), _h(self._q, self._p)
+        self._h_p, self._h_q = gmpy2.mpz(key.hp), gmpy2.mpz(key.hq)
         self._p_inverse = gmpy2.invert(self._p, self._q)
         self._p_squared_inverse = gmpy2.invert(self._p_squared, self._q_squared)
         self._noise_p, self._noise_q = self._noise(self._p), self._noise(self._q)
@@ -141,11 +143,6 @@ class PrivateKey:
     def _noise(self, prime: Any) -> FixedBase:
         base = gmpy2.powmod(noise_generator(self.public.n), self.public.n, prime**2)
         return FixedBase(base, prime, prime.bit_length())
-
-
-def _h(prime: Any, other: Any) -> Any:
-    """L(g^(p - 1) mod p^2)^-1 mod p for g = 1 + n (Paillier 1999, section 7): (-q)^-1 mod p."""
-    return gmpy2.invert(-other, prime)
 
 
 def _draw_prime(bits: int) -> int:
