@@ -30,7 +30,16 @@ class StorageKey:
     def __init__(self, key: bytes) -> None:
         if len(key) != 32:
             raise KeyFileError("a storage key has 32 bytes: generate it again")
+        self._key = key
         self._aead = AESGCM(key)
+
+    @classmethod
+    def generate(cls) -> "StorageKey":
+        return cls(secrets.token_bytes(32))
+
+    def to_bytes(self) -> bytes:
+        """The secret itself: seal it before it is stored."""
+        return self._key
 
     def seal(self, plaintext: bytes, context: bytes) -> bytes:
         """Version, nonce, ciphertext and tag. `context` names the row and column."""

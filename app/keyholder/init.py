@@ -10,7 +10,7 @@ import logging
 from app.common.logs import configure_logging
 from app.common.migrate import upgrade
 from app.common.secret_files import publish
-from app.keyholder.keys import KeyholderKeys, load_manifest_key
+from app.keyholder.keys import KeyholderKeys, load_manifest_key, renew_storage_key
 from config import KeyholderConfig
 from crypto.jws import fingerprint
 
@@ -22,6 +22,7 @@ def initialise(config: KeyholderConfig) -> None:
     if not config.secrets.exists():
         KeyholderKeys.generate().save(config.secrets)
         _log.info("made the key holder's keys")
+    renew_storage_key(config.secrets)
     manifest_key = load_manifest_key(config.secrets)
     publish(config.fingerprint_file, fingerprint(manifest_key.public_jwk).encode() + b"\n")
     upgrade("keyholder", config.database_url)

@@ -1,7 +1,8 @@
 """Role B's own keys: made once, sealed under a passphrase, loaded at start.
 
 The Paillier key opens tallies, the mask key makes their masks, the manifest key signs what
-everybody else believes; its fingerprint is what clients pin.
+everybody else believes; its fingerprint is what clients pin. The storage key seals the sessions of
+comparisons in the database.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from app.common.secret_files import private_folder, read_or_create, read_secret
-from crypto.at_rest import load_sealed, save_sealed
+from crypto.at_rest import StorageKey, load_sealed, save_sealed, seal_with_passphrase
 from crypto.encoding import b64u
 from crypto.errors import KeyFileError
 from crypto.jws import SigningKey
@@ -32,19 +33,22 @@ _PAILLIER = "paillier.key"
 _MASK = "mask.key"
 _MANIFEST = "manifest.key"
 _MANIFEST_CONTEXT = b"hushbeat/key-file/manifest/v1"
+_STORAGE = "storage.key"
+_STORAGE_CONTEXT = b"hushbeat/key-file/storage/v1"
 
 
 @dataclass(frozen=True, repr=False)
 class KeyholderKeys:
-    """The three keys of role B."""
+    """The keys of role B."""
 
     paillier: PrivateKey
     masks: MaskKey
     manifest: SigningKey
+    storage: StorageKey = field(default_factory=StorageKey.generate)
 
     @classmethod
     def generate(cls) -> Self:
-        """New keys: Paillier of 3072 bits (about a second), masks, manifest."""
+        """New keys: Paillier of 3072 bits (about a second), masks, manifest, storage."""
         return cls(PrivateKey.generate(), MaskKey.generate(), SigningKey.generate())
 
     @classmethod
@@ -60,6 +64,7 @@ class KeyholderKeys:
             load_private_key(folder / _PAILLIER, passphrase),
             load_mask_key(folder / _MASK, passphrase),
             load_manifest_key(folder),
+            StorageKey(load_sealed(folder / _STORAGE, passphrase, _STORAGE_CONTEXT)),
         )
 
     def save(self, folder: Path) -> None:
@@ -75,6 +80,7 @@ class KeyholderKeys:
             save_private_key(draft / _PAILLIER, self.paillier, passphrase)
             save_mask_key(draft / _MASK, self.masks, passphrase)
             save_sealed(draft / _MANIFEST, self.manifest.to_bytes(), passphrase, _MANIFEST_CONTEXT)
+            save_sealed(draft / _STORAGE, self.storage.to_bytes(), passphrase, _STORAGE_CONTEXT)
             draft.rename(folder)
         except OSError:
             if not folder.exists():
@@ -97,6 +103,17 @@ def load_manifest_key(folder: Path) -> SigningKey:
     """The manifest key alone; raises as `KeyholderKeys.load`."""
     data = load_sealed(folder / _MANIFEST, _passphrase(folder), _MANIFEST_CONTEXT)
     return SigningKey.from_bytes(data)
+
+
+def renew_storage_key(folder: Path) -> None:
+    """Makes the storage key if it is missing: only sessions depend on it, and they begin anew."""
+    passphrase = _passphrase(folder)
+    read_or_create(
+        folder / _STORAGE,
+        lambda: seal_with_passphrase(
+            StorageKey.generate().to_bytes(), passphrase, _STORAGE_CONTEXT
+        ),
+    )
 
 
 def _passphrase(folder: Path) -> bytes:

@@ -1,8 +1,9 @@
 """What role B has served: each position once, the numbers of a patient's day in order, gapless.
 
-A request's hash and its answer are stored before the answer is sent. The identical request gets
-the stored answer; other content for the same position, or a number out of turn, is refused. The
-tally's row is locked meanwhile, so that two processes cannot serve one number twice.
+A batch is served whole or not at all. Its hash and its answer are stored before the answer is sent:
+the identical request gets the stored answer, another one under the same name is refused. What a
+batch changes is locked meanwhile, the session first and then its tallies in their order, so that
+two processes can neither serve a position twice nor wait for each other.
 """
 
 from __future__ import annotations
@@ -10,16 +11,29 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from app.common.problems import Problem
-from app.keyholder.tables import ComparisonAnswer, ServedTally, db
-from crypto.comparison.messages import Position, RangePosition, RecordingPosition
+from sqlalchemy import tuple_
 
-RANGE_ANSWER_SECONDS = 30 * 86400
-"""How long the answers of a range check are kept for a resend."""
+from app.common.problems import Problem
+from app.keyholder.sessions import SessionEnded
+from app.keyholder.tables import ComparisonBatch, ComparisonSession, RangeCheck, ServedTally, db
+from crypto.comparison.batches import BatchName, BatchRequest
+from crypto.comparison.parameters import RANGE_COMPARATORS
+from crypto.comparison.positions import RangePosition, RecordingPosition
+from crypto.comparison.session import MAX_COMPARISONS
+from crypto.keyholder.fast import Served
+from crypto.slots import ZONES
+
+
+class BatchAlreadyServed(Problem):
+    """A batch of this name was served with other content, or its answer is gone."""
+
+    slug = "batch-already-served"
+    title = "This batch was served"
+    status = 409
 
 
 class AlreadyServed(Problem):
-    """The position was served with other content, or so long ago that the answer is gone."""
+    """The position was served in another batch."""
 
     slug = "position-already-served"
     title = "This position was served"
@@ -27,7 +41,7 @@ class AlreadyServed(Problem):
 
 
 class OutOfOrder(Problem):
-    """A number before this one, or the first round of this one, is still to be served."""
+    """A number before this one is still to be served."""
 
     slug = "position-out-of-order"
     title = "Not this position's turn"
@@ -35,136 +49,180 @@ class OutOfOrder(Problem):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One item of a request, by its hashes."""
+class Batch:
+    """A request of role A and the hash of its bytes."""
 
-    key_id: str
-    position: Position
-    round: int
-    digest: str
-    first_digest: str
-    """The hash of the item as it stands, or stood, in the first round."""
-    gives_up: bool = False
-    """A cannot compare the position and asks for its mask alone: the first round may be missing,
-    or have been about what A cannot reproduce any more."""
-
-    @property
-    def name(self) -> str:
-        """The position as the primary key of its answers."""
-        return _name(self.key_id, self.position)
+    request: BatchRequest
+    sha256: str
 
 
-def recall(asked: Asked) -> bytes | None:
-    """The stored answer of this very request, or None if its turn has come.
+def recall(batch: Batch) -> bytes | None:
+    """The stored answer of this very request, or None if it may be served.
 
-    Raises AlreadyServed or OutOfOrder.
+    Raises BatchAlreadyServed, SessionEnded, AlreadyServed or OutOfOrder; the last two name the
+    position by the member `item`.
     """
+    return _stored_or_refused(batch, _State(batch.request, lock=False))
+
+
+def keep(batch: Batch, served: Served) -> bytes:
+    """Stores what was computed, to be called in a transaction; returns what is to be sent.
+
+    That is the answer stored by somebody else if another process was faster with this request.
+
+    Raises as `recall`: another process was faster with another request.
+    """
+    request = batch.request
+    state = _State(request, lock=True)
+    known = _stored_or_refused(batch, state)
+    if known is not None:
+        return known
+    now = int(time.time())
+    _forget(request.settled)
+    db.session.add(
+        ComparisonBatch(
+            session=request.name.session,
+            number=request.name.number,
+            request_sha256=batch.sha256,
+            answer=served.answer,
+            served_at=now,
+        )
+    )
+    state.advance(served, now)
+    return served.answer
+
+
+def range_is_served(range_id: str, pseudonym: str, key_id: str) -> bool:
+    """Whether this range was compared."""
+    return range_digest(range_id, pseudonym, key_id) is not None
+
+
+def range_digest(range_id: str, pseudonym: str, key_id: str) -> bytes | None:
+    """What shows a range to be valid, or None if it was never compared."""
+    row = db.session.get(RangeCheck, (range_id, pseudonym, key_id))
+    return row.digest if row is not None else None
+
+
+def _stored_or_refused(batch: Batch, state: _State) -> bytes | None:
     # The answer is read last: if another process serves this very request between the two reads,
     # what speaks against it comes with its answer.
-    refusal = _refusal(asked)
-    row = db.session.get(ComparisonAnswer, (asked.name, asked.round))
+    refusal = state.refusal()
+    name = batch.request.name
+    row = db.session.get(ComparisonBatch, (name.session, name.number))
     if row is not None:
-        if row.request_sha256 != asked.digest:
-            raise AlreadyServed("It was served with other content.")
+        if row.request_sha256 != batch.sha256:
+            raise BatchAlreadyServed("It was served with other content.")
         if row.answer is None:
-            raise AlreadyServed("Its answer is gone, for later ones were asked for.")
+            raise BatchAlreadyServed("Its answer is gone, for it was said to be settled.")
         return row.answer
     if refusal is not None:
         raise refusal
     return None
 
 
-def keep(asked: Asked, answer: bytes) -> bytes:
-    """Stores the answer, to be called in a transaction; returns what is to be sent.
+class _State:
+    """The rows that a request is held against, locked or not."""
 
-    That is the answer stored by somebody else if another process was faster with this request.
-
-    Raises AlreadyServed or OutOfOrder: another process was faster with another request.
-    """
-    tally = None
-    if isinstance(asked.position, RecordingPosition):
-        tally = _lock_tally(asked.position, asked.key_id)
-    known = recall(asked)
-    if known is not None:
-        return known
-    now = int(time.time())
-    db.session.add(
-        ComparisonAnswer(
-            position=asked.name,
-            round=asked.round,
-            request_sha256=asked.digest,
-            answer=answer,
-            kept_until=None if tally is not None else now + RANGE_ANSWER_SECONDS,
+    def __init__(self, request: BatchRequest, *, lock: bool) -> None:
+        self._request = request
+        self._session = db.session.get(
+            ComparisonSession, request.name.session, with_for_update=lock
         )
+        self._tallies = self._read_tallies(lock)
+        self._ranges = self._read_ranges()
+
+    def refusal(self) -> Problem | None:
+        """Why the request may not be served."""
+        session = self._session
+        if session is None or session.ended_at is not None:
+            return SessionEnded("Open a new session.")
+        if session.comparisons + _comparisons(self._request) > MAX_COMPARISONS:
+            return SessionEnded("It is used up: open a new session.")
+        served = {day: tally.served for day, tally in self._tallies.items()}
+        for item, position in enumerate(self._request.positions):
+            if isinstance(position, RangePosition):
+                if position.range in self._ranges:
+                    return AlreadyServed("This range was checked.", item=item)
+                continue
+            before = served.get(_day(position), 0)
+            if position.number <= before:
+                return AlreadyServed("This recording was compared.", item=item)
+            if position.number > before + 1:
+                return OutOfOrder("A recording before it is still to be compared.", item=item)
+            served[_day(position)] = position.number
+        return None
+
+    def advance(self, served: Served, now: int) -> None:
+        """Marks every position of the request served, once `refusal` found nothing."""
+        if self._session is None:
+            raise SessionEnded("Open a new session.")
+        self._session.comparisons += _comparisons(self._request)
+        key_id = self._request.key_id
+        for position in sorted(self._recordings(), key=lambda p: (*_day(p), p.number)):
+            tally = self._tallies.get(_day(position))
+            if tally is None:
+                tally = ServedTally(
+                    pseudonym=position.pseudonym, day=position.day, key_id=key_id, served=0
+                )
+                self._tallies[_day(position)] = tally
+                db.session.add(tally)
+            tally.served = position.number
+        for check in self._checks():
+            db.session.add(
+                RangeCheck(
+                    range=check.range,
+                    pseudonym=check.pseudonym,
+                    key_id=key_id,
+                    digest=served.digests.get(check),
+                    served_at=now,
+                )
+            )
+
+    def _read_tallies(self, lock: bool) -> dict[tuple[str, str], ServedTally]:
+        days = {_day(position) for position in self._recordings()}
+        query = (
+            db.select(ServedTally)
+            .where(
+                tuple_(ServedTally.pseudonym, ServedTally.day).in_(sorted(days)),
+                ServedTally.key_id == self._request.key_id,
+            )
+            .order_by(ServedTally.pseudonym, ServedTally.day)
+        )
+        rows = db.session.execute(query.with_for_update() if lock else query).scalars()
+        return {(row.pseudonym, row.day): row for row in rows}
+
+    def _read_ranges(self) -> set[str]:
+        names = {check.range for check in self._checks()}
+        query = db.select(RangeCheck.range).where(
+            RangeCheck.range.in_(names), RangeCheck.key_id == self._request.key_id
+        )
+        return set(db.session.execute(query).scalars())
+
+    def _recordings(self) -> list[RecordingPosition]:
+        return [p for p in self._request.positions if isinstance(p, RecordingPosition)]
+
+    def _checks(self) -> list[RangePosition]:
+        return [p for p in self._request.positions if isinstance(p, RangePosition)]
+
+
+def _day(position: RecordingPosition) -> tuple[str, str]:
+    return position.pseudonym, position.day
+
+
+def _comparisons(request: BatchRequest) -> int:
+    return ZONES * len(request.compared) + RANGE_COMPARATORS * len(request.checked)
+
+
+def _forget(settled: tuple[BatchName, ...]) -> None:
+    """Drops the answers that A has put in force; their hashes stay as long as their session."""
+    names = sorted({(name.session, name.number) for name in settled})
+    if not names:
+        return
+    query = (
+        db.select(ComparisonBatch)
+        .where(tuple_(ComparisonBatch.session, ComparisonBatch.number).in_(names))
+        .order_by(ComparisonBatch.session, ComparisonBatch.number)
+        .with_for_update()
     )
-    if tally is not None and asked.round == 2:
-        tally.served += 1
-    _prune(asked, now)
-    return answer
-
-
-def range_is_served(range_id: str, pseudonym: str, key_id: str) -> bool:
-    """Whether the check of this range was answered to the end."""
-    name = _name(key_id, RangePosition(range_id, pseudonym))
-    return db.session.get(ComparisonAnswer, (name, 2)) is not None
-
-
-def _refusal(asked: Asked) -> Problem | None:
-    """Why it is not this request's turn, unless it was answered before."""
-    if isinstance(asked.position, RecordingPosition):
-        refusal = _refuse_number(asked.position, asked.key_id)
-        if refusal is not None:
-            return refusal
-    return _refuse_round(asked)
-
-
-def _refuse_number(position: RecordingPosition, key_id: str) -> Problem | None:
-    tally = db.session.get(ServedTally, (position.pseudonym, position.day, key_id))
-    served = tally.served if tally is not None else 0
-    if position.number <= served:
-        return AlreadyServed("It was served without this round.")
-    if position.number > served + 1:
-        return OutOfOrder("A recording before it is still to be compared.")
-    return None
-
-
-def _refuse_round(asked: Asked) -> Problem | None:
-    if asked.round == 1:
-        if db.session.get(ComparisonAnswer, (asked.name, 2)) is not None:
-            return AlreadyServed("It was given up.")
-        return None
-    if asked.gives_up:
-        return None
-    first = db.session.get(ComparisonAnswer, (asked.name, 1))
-    if first is None:
-        return OutOfOrder("Its first round is still to be asked for.")
-    if first.request_sha256 != asked.first_digest:
-        return AlreadyServed("Its first round had other content.")
-    return None
-
-
-def _lock_tally(position: RecordingPosition, key_id: str) -> ServedTally:
-    key = (position.pseudonym, position.day, key_id)
-    tally = db.session.get(ServedTally, key, with_for_update=True)
-    if tally is None:
-        tally = ServedTally(pseudonym=position.pseudonym, day=position.day, key_id=key_id, served=0)
-        db.session.add(tally)
-        db.session.flush()
-    return tally
-
-
-def _prune(asked: Asked, now: int) -> None:
-    """Drops answers that nobody will ask for again; their hashes stay."""
-    position = asked.position
-    if isinstance(position, RecordingPosition):
-        before = RecordingPosition(position.pseudonym, position.day, position.number - 1)
-        old = ComparisonAnswer.position == _name(asked.key_id, before)
-    else:
-        old = ComparisonAnswer.kept_until < now
-    db.session.execute(db.update(ComparisonAnswer).where(old).values(answer=None, kept_until=None))
-
-
-def _name(key_id: str, position: Position) -> str:
-    if isinstance(position, RecordingPosition):
-        return f"recording|{position.pseudonym}|{position.day}|{key_id}|{position.number}"
-    return f"range|{position.range}|{position.pseudonym}|{key_id}"
+    for row in db.session.execute(query).scalars():
+        row.answer = None

@@ -79,22 +79,44 @@ class ServedTally(Base):
     served: Mapped[int] = mapped_column(default=0)
 
 
-class ComparisonAnswer(Base):
-    """The answer of one round of one position, kept so that a resend gets the same bytes.
+class ComparisonSession(Base):
+    """A session of comparisons; swept once it is over and none of its answers is waited for."""
 
-    The hash stays for good; the answer of a recording goes once the next number of its tally is
-    asked for, that of a range check after a month.
-    """
+    __tablename__ = "comparison_sessions"
 
-    __tablename__ = "comparison_answers"
+    session: Mapped[str] = mapped_column(String(32), primary_key=True)
+    # `GarblerSession.to_bytes`, under the storage key.
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    comparisons: Mapped[int] = mapped_column(default=0)
+    opened_at: Mapped[int]
+    ended_at: Mapped[int | None]
 
-    # "recording|pseudonym|day|key_id|number" or "range|range_id|pseudonym|key_id"
-    position: Mapped[str] = mapped_column(String(180), primary_key=True)
-    round: Mapped[int] = mapped_column(primary_key=True)
+
+class ComparisonBatch(Base):
+    """A batch that was served: its answer, so that a resend gets the same bytes, until A has it."""
+
+    __tablename__ = "comparison_batches"
+
+    session: Mapped[str] = mapped_column(
+        ForeignKey("comparison_sessions.session"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     request_sha256: Mapped[str] = mapped_column(String(64))
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)
-    # When the answer of a range check may go; NULL for recordings, which go by their order.
-    kept_until: Mapped[int | None] = mapped_column(index=True)
+    served_at: Mapped[int]
+
+
+class RangeCheck(Base):
+    """A range that was checked, once a key; A has the same digest exactly if the range is valid."""
+
+    __tablename__ = "range_checks"
+
+    range: Mapped[str] = mapped_column(String(32), primary_key=True)
+    pseudonym: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    # NULL where A could not have it compared: then it is never valid.
+    digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    served_at: Mapped[int]
 
 
 class SpentOpening(Base):

@@ -9,7 +9,7 @@ from app.common.body_deadline import BodyDeadline
 from tests.keyholder.world import World, slug
 
 FOR_COLLECTORS = ["/v1/enrolments", "/v1/grants", "/v1/revocations", "/v1/openings"]
-FOR_THE_AGGREGATOR = ["/v1/comparisons/first", "/v1/comparisons/second"]
+FOR_THE_AGGREGATOR = ["/v1/comparison-sessions", "/v1/comparisons"]
 PAGE = "http://127.0.0.1:8000"
 FOREIGN = ["http://127.0.0.1:8002", "https://127.0.0.1:8000", "null", "http://evil.example"]
 

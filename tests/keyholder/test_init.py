@@ -34,7 +34,7 @@ def test_init_makes_everything_once(config: KeyholderConfig, keys: KeyholderKeys
     initialise(config)
 
     assert {path.name: path.read_bytes() for path in config.secrets.iterdir()} == files
-    assert set(files) == {"passphrase", "paillier.key", "mask.key", "manifest.key"}
+    assert set(files) == {"passphrase", "paillier.key", "mask.key", "manifest.key", "storage.key"}
     assert config.secrets.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in config.secrets.iterdir()} == {0o600}
     assert config.fingerprint_file.read_text().strip() == fingerprint(keys.manifest.public_jwk)
@@ -48,12 +48,24 @@ def test_the_keys_come_back_and_are_sealed(tmp_path: Path, keys: KeyholderKeys) 
     assert loaded.paillier.public == keys.paillier.public
     assert loaded.masks.to_bytes() == keys.masks.to_bytes()
     assert loaded.manifest.public_jwk == keys.manifest.public_jwk
+    assert loaded.storage.to_bytes() == keys.storage.to_bytes()
     loaded.self_test()
 
     stored = b"".join(path.read_bytes() for path in folder.iterdir())
-    for secret in (keys.masks.to_bytes(), keys.manifest.to_bytes(), b'"p"'):
-        assert secret not in stored
+    for secret in (keys.masks, keys.manifest, keys.storage):
+        assert secret.to_bytes() not in stored
+    assert b'"p"' not in stored
     assert repr(keys) == "KeyholderKeys"
+
+
+@pytest.mark.usefixtures("generated")
+def test_a_storage_key_that_is_missing_is_made_anew(config: KeyholderConfig) -> None:
+    """Only sessions of comparisons depend on it; keys from before there were any have none."""
+    initialise(config)
+    (config.secrets / "storage.key").unlink()
+    initialise(config)
+    assert (config.secrets / "storage.key").stat().st_mode & 0o777 == 0o600
+    KeyholderKeys.load(config.secrets).storage.seal(b"", b"")
 
 
 def test_keys_are_never_replaced(tmp_path: Path, keys: KeyholderKeys) -> None:
@@ -76,7 +88,9 @@ def test_starting_together_ends_with_one_set_of_keys(tmp_path: Path, keys: Keyho
     assert kept in {one.masks.to_bytes() for one in sets}
 
 
-@pytest.mark.parametrize("name", ["passphrase", "paillier.key", "mask.key", "manifest.key"])
+@pytest.mark.parametrize(
+    "name", ["passphrase", "paillier.key", "mask.key", "manifest.key", "storage.key"]
+)
 def test_a_missing_or_altered_file_is_named(tmp_path: Path, keys: KeyholderKeys, name: str) -> None:
     folder = tmp_path / "secrets"
     keys.save(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,17 +14,9 @@ from werkzeug.test import TestResponse
 from app.keyholder.keys import KeyholderKeys
 from app.keyholder.tables import ServedTally, db
 from config import KeyholderConfig
-from crypto.comparison import messages
-from crypto.comparison.messages import (
-    FirstItem,
-    Position,
-    RangePosition,
-    RecordingPosition,
-    SecondItem,
-)
-from crypto.comparison.reference import ReferenceInitiator, range_order
+from crypto.comparison.fast import Counted
+from crypto.comparison.positions import RangePosition, RecordingPosition
 from crypto.encoding import b64u, new_id, sha256_hex, unb64u
-from crypto.findings import FindingInputs, contribution
 from crypto.hpke import value_info
 from crypto.jws import CollectorKey, SigningKey, thumbprint
 from crypto.messages import (
@@ -44,8 +35,9 @@ from crypto.messages import (
 from crypto.opening import blind_single, blind_tallies, recover_bit, recover_counts
 from crypto.paillier import Ciphertext
 from crypto.service_auth import authorization
-from crypto.slots import Counts, join, pack_range, pack_report, rate_count_offset, zone_bits
+from crypto.slots import Counts, rate_count_offset
 from crypto.unsealing import SealingKey
+from tests.keyholder.comparing import Comparing
 
 DAY = "2026-03-01"
 
@@ -130,14 +122,6 @@ class World:
         header = authorization(key or self.statement_key, "keyholder", "POST", path, body)
         return self.client.post(path, data=body, headers={"Authorization": header})
 
-    def first(self, *items: FirstItem, key_id: str | None = None) -> TestResponse:
-        body = messages.encode_first_request(key_id or self.key_id, items)
-        return self.post("/v1/comparisons/first", body)
-
-    def second(self, *items: SecondItem) -> TestResponse:
-        body = messages.encode_second_request(self.key_id, items)
-        return self.post("/v1/comparisons/second", body)
-
     @property
     def key_id(self) -> str:
         return self.keys.paillier.public.key_id
@@ -145,49 +129,19 @@ class World:
     def encrypt(self, number: int) -> Ciphertext:
         return self.keys.paillier.encrypt(number)
 
-    def recording(self, score: int, rate: int, seed: bytes | None = None) -> ReferenceInitiator:
-        """A's side of a recording, held against threshold 32768 and 60 to 100 bpm."""
-        key = self.keys.paillier.public
-        inputs = FindingInputs(
-            self.encrypt(pack_report(key.bits, score, rate)),
-            self.encrypt(pack_range(key.bits, 32_768, 600, 1000)),
-        )
-        position = RecordingPosition("0" * 32, DAY, 1)  # every recording is compared alike
-        return ReferenceInitiator(
-            key, position, inputs.differences(key), seed or secrets.token_bytes(32)
-        )
-
-    def range(self, lo: int, hi: int) -> ReferenceInitiator:
-        """A's side of the check of a range, in order or not."""
-        key = self.keys.paillier.public
-        bounds = self.encrypt(join([32_768, lo, hi + 1], zone_bits(key.bits)))
-        position = RangePosition("0" * 32, "0" * 32)
-        return ReferenceInitiator(key, position, range_order(key, bounds), secrets.token_bytes(32))
-
-    def second_item(self, position: Position, initiator: ReferenceInitiator) -> SecondItem:
-        """Plays the first round and prepares the second."""
-        first = self.first(FirstItem(position, *initiator.first()))
-        assert first.status_code == 200, first.text
-        tests = initiator.second(messages.decode_first_answer(first.data)[0])
-        return SecondItem(position, *initiator.first(), tests)
-
-    def compared(
-        self, position: Position, initiator: ReferenceInitiator
-    ) -> tuple[list[Ciphertext], bytes]:
-        """Both rounds: the bits and the mask."""
-        second = self.second(self.second_item(position, initiator))
-        assert second.status_code == 200, second.text
-        answer = messages.decode_second_answer(second.data)[0]
-        return initiator.bits(answer), answer.mask
-
     def tally(self, patient: Party, recordings: Sequence[tuple[int, int]], day: str = DAY) -> Tally:
         """Compares and counts (score, rate) recordings of a day that had none."""
-        parse = self.keys.paillier.public.parse
+        comparing = Comparing(self)
+        counted = comparing.compare(
+            *(
+                comparing.recording(RecordingPosition(patient.collector, day, number), score, rate)
+                for number, (score, rate) in enumerate(recordings, 1)
+            )
+        )
         total = self.keys.paillier.public.constant(0)
-        for number, (score, rate) in enumerate(recordings, 1):
-            position = RecordingPosition(patient.collector, day, number)
-            bits, mask = self.compared(position, self.recording(score, rate))
-            total = total.add(contribution(bits, parse(mask)))
+        for one in counted:
+            assert isinstance(one, Counted)
+            total = total.add(one.contribution)
         return Tally(patient, day, len(recordings), total)
 
     def tally_of(self, patient: Party, recordings: int, counts: Counts, day: str = DAY) -> Tally:
