@@ -36,6 +36,7 @@ class LocalSystem:
     ----------
     home : folder of databases, blobs, broker, secrets and logs; made when missing.
     port, keyholder_port : ports on 127.0.0.1, or with `lan` on every interface.
+    host : what the URLs name this machine without `lan`: passkeys need a name, as `localhost`.
     lan : name or IPv4 address of this machine on its network: both roles are then served there by
         TLS, with certificates of the home's own authority. Default: on this machine only.
     environment : settings as in docs/configuration.md, each handed only to the roles that use it;
@@ -51,6 +52,7 @@ class LocalSystem:
         *,
         port: int = 8000,
         keyholder_port: int = 8001,
+        host: str = "127.0.0.1",
         lan: str | None = None,
         environment: Mapping[str, str] | None = None,
         python: Sequence[str] = (sys.executable,),
@@ -59,7 +61,7 @@ class LocalSystem:
         self.home = home.resolve()
         self.certificates = None if lan is None else CertificateFiles(self.home)
         """The files of the certificates, when it serves by TLS."""
-        self._doors = roles.Doors(port, keyholder_port)
+        self._doors = roles.Doors(port, keyholder_port, host)
         if lan is not None:
             self._doors = roles.Doors(port, keyholder_port, lan.strip().lower(), self.certificates)
         self._settings = os.environ if environment is None else environment

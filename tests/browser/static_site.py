@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,8 @@ PAGE_DATA = {
     "language": "en",
     "csrf": "",
     "keyholder": {"url": KEYHOLDER, "fingerprint": "00"},
+    "now": int(time.time()),
+    "passkeys": None,
     "limits": {"maxUploadBytes": 1000},
     "account": {"login": "somebody", "collector": "0" * 32, "thumbprint": None},
     "words": {},

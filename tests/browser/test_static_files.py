@@ -62,7 +62,8 @@ def test_every_text_that_a_script_asks_for_exists_and_none_is_left_over() -> Non
     plural = set(re.findall(r'\btn\(\s*"([^"]+)"', code))
     asked |= {f"{name}.{form}" for name in plural for form in ("one", "other")}
     assert asked <= names
-    computed = ("error.", "state.", "reason.", "upload.", "range.", "account.")
+    computed = ("error.", "state.", "reason.", "upload.", "range.", "account.", "enrolment.done-")
+    computed += ("keys.software", "keys.passkey", "keys.asks-", "log.")
     left_over = {name for name in names - asked if not name.startswith(computed)}
     # Named by a choice between two texts, or through `t(...)` of such a choice.
     assert {name for name in left_over if f'"{name}"' not in code} == set()

@@ -355,7 +355,7 @@ def test_another_browser_sends_but_cannot_open(
     at_home, travelling = Patient(window(), base), Patient(window(), base)
     at_home.register("Patient A")
     travelling.log_in(at_home.login_name)
-    expect(travelling.page.locator("#elsewhere")).to_contain_text("is in another browser")
+    expect(travelling.page.locator("#elsewhere")).to_contain_text("holds no key of your account")
     expect(travelling.page.locator("#findings")).to_be_hidden()
     travelling.choose([recordings.murmur("hotel.wav")])
     travelling.send()

@@ -21,12 +21,13 @@ FAST = {
 """Settings under which a test need not wait a minute for a lease."""
 
 
-def make_system(folder: Path, **settings: str) -> LocalSystem:
+def make_system(folder: Path, host: str = "127.0.0.1", **settings: str) -> LocalSystem:
     """A system in `folder/home` on free ports with small keys; faults go to `folder/faults`."""
     return LocalSystem(
         folder / "home",
         port=free_port(),
         keyholder_port=free_port(),
+        host=host,
         environment=FAST | settings | {fault_points.FOLDER: str(folder / "faults")},
         python=LAUNCHER,
     )

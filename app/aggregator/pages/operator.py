@@ -17,6 +17,13 @@ def operator() -> str:
     return render_template("pages/operator.html", overview=overview())
 
 
+@pages.get("/operator/recoveries")
+@only(AccountKind.OPERATOR)
+def operator_recoveries() -> str:
+    """Patients who lost their keys: the operator vouches for who they are."""
+    return render_template("pages/operator_recoveries.html")
+
+
 @pages.get("/operator/figures")
 @only(AccountKind.OPERATOR)
 def operator_figures() -> str:

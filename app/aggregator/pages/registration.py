@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from flask import Flask, render_template
 
-from app.aggregator.pages import account, doctor, operator, patient, public  # noqa: F401
+from app.aggregator.pages import (  # noqa: F401 - their views hang in the blueprint
+    account,
+    doctor,
+    keys,
+    operator,
+    patient,
+    public,
+)
 from app.aggregator.pages.blueprint import pages
 from app.aggregator.pages.language import LANGUAGES, current_language, register_language
 from app.aggregator.pages.page_data import PageSettings, page_data
@@ -18,6 +25,7 @@ def register_pages(app: Flask, config: AggregatorConfig) -> None:
     The key holder's fingerprint must exist: its `init` command runs before this role serves.
     """
     app.extensions["hushbeat_pages"] = PageSettings(
+        public_url=config.public_url,
         keyholder_url=config.keyholder_url,
         fingerprint=config.fingerprint_file.read_text("ascii").strip(),
         max_upload_bytes=config.max_upload_bytes,

@@ -10,10 +10,32 @@ from flask_babel import lazy_gettext as _
 _WORDS = {
     "common": {
         "copied": _("Copied."),
-        "enrolment.begun": _("Making this browser's key and registering it…"),
-        "enrolment.done": _(
+        "enrolment.begun": _("Making your key and registering it…"),
+        "enrolment.done-software": _(
             "This browser now holds your key. Counts can be opened here, and only here."
         ),
+        "enrolment.done-passkey": _(
+            "Your passkey is registered. Counts can be opened wherever you can use it."
+        ),
+        "error.passkey-declined": _(
+            "The passkey was not used. Try again when you are ready; nothing was changed."
+        ),
+        "error.passkey-unsuitable": _(
+            "This passkey cannot sign in the way that Hushbeat needs (ES256). Keep the key in this "
+            "browser instead."
+        ),
+        "error.passkey-foreign": _("This passkey is not one of this account."),
+        "recovery.alarm-asked": _("It waits for people who vouch for it."),
+        "recovery.alarm-delay": _("It can be finished from {time} on."),
+        "recovery.stopped": _("The recovery was stopped. Your keys stay as they are."),
+        "error.log-broken": _(
+            "Stop: the key holder's log of your account is not the one that this browser saw "
+            "before, or has a gap. Please tell whoever runs Hushbeat for you."
+        ),
+        "error.key-revoked": _(
+            "This browser's key was removed by another of your devices. Load the page again."
+        ),
+        "error.key-taken": _("This key is in use already or was removed. Please make a new one."),
         "error.problem": _("That did not work ({code}). Nothing was lost; please try again."),
         "error.aggregator-unreachable": _(
             "Hushbeat cannot be reached at the moment. Check the connection and try again."
@@ -54,8 +76,8 @@ _WORDS = {
         "error.opening-mismatch": _(
             "The opened counts do not fit the number of recordings, so they are not shown."
         ),
-        "error.key-already-pinned": _("The key of this account is in another browser."),
-        "error.already-enrolled": _("The key of this account is in another browser."),
+        "error.key-already-pinned": _("This account has another key already. Load the page again."),
+        "error.already-enrolled": _("This account has another key already. Load the page again."),
         "error.not-enrolled": _("This browser's key is not registered yet. Load the page again."),
         "error.not-granted": _("The key holder finds no consent for this. Load the page again."),
         "error.too-many-openings": _(
@@ -183,9 +205,72 @@ _WORDS = {
             "The check is taking longer than usual. It goes on; come back to this page later."
         ),
     },
+    "keys": {
+        "keys.first": _("First key"),
+        "keys.own": _("This browser."),
+        "keys.software": _("A key in a browser or program, since {time}"),
+        "keys.passkey": _("A passkey, since {time}"),
+        "keys.asks-software": _("asked {time} with a key in a browser or program"),
+        "keys.asks-passkey": _("asked {time} with a passkey"),
+        "keys.let-in": _("{label} may go in; it finishes by itself."),
+        "keys.refused": _("{label} was refused."),
+        "keys.remove": _("Remove the key of {label}"),
+        "keys.removed": _("The key of {label} was removed and opens nothing any more."),
+        "keys.not-let-in": _("This browser was not let in: the request was refused or is too old."),
+        "recovery.yes": _("has vouched"),
+        "recovery.not-yet": _("not yet"),
+        "recovery.approvals": _("Operator: {operator}. Doctors who vouched: {doctors}."),
+        "recovery.delay": _(
+            "Enough people have vouched for it. It can be finished from {time} on, unless one of "
+            "your keys stops it before."
+        ),
+        "recovery.over": _("The time is over. Finish the recovery now."),
+        "error.recovery-over": _(
+            "This recovery was stopped by one of your keys, or is finished. Give it up and look at "
+            "your keys."
+        ),
+        "error.recovery-waiting": _("The time is not over yet. Please come back later."),
+        "error.own-key": _("A key does not remove itself. Use another device of yours."),
+    },
+    "log": {
+        "log.elsewhere": _("A browser that holds a key of your account can read the log."),
+        "log.checked.one": _("{count} entry. It follows from what this browser saw before."),
+        "log.checked.other": _(
+            "{count} entries. They follow from each other and from what this browser saw before."
+        ),
+        "log.enrolment": _("The account's first key was taken in"),
+        "log.device": _("A further key was taken in"),
+        "log.device-removal": _("A key was removed"),
+        "log.grant": _("A consent was given"),
+        "log.revocation": _("A consent was taken back"),
+        "log.recovery-approval": _("Somebody vouched for a recovery"),
+        "log.recovery-delay": _("Enough people vouched for a recovery; its delay began"),
+        "log.recovery-cancel": _("A recovery was stopped"),
+        "log.recovery-completion": _("A recovery was finished; all older keys ended"),
+        "log.tally.one": _("Counts of {count} recording were opened"),
+        "log.tally.other": _("Counts of {count} recordings were opened"),
+        "log.range-check": _("The check of a healthy range was opened"),
+        "log.something": _("Something that this page does not know yet ({kind})"),
+        "log.this-key": _("you, with this browser's key"),
+        "log.other-key": _("you, with another key"),
+        "log.other-patient": _("a doctor or clinic that you allowed"),
+        "log.other-doctor": _("somebody else"),
+        "log.operator": _("the operator"),
+    },
+    "approvals": {
+        "approvals.since": _("asked {time}"),
+        "approvals.code": _("Code that {name} tells you"),
+        "approvals.other-code": _(
+            "That is not the code of the new key. Do not vouch unless the person reads out "
+            "exactly the right one."
+        ),
+        "approvals.done": _("You have vouched for it."),
+        "approvals.none": _("Nobody asks for a recovery."),
+    },
     "account": {
-        "account.key-here": _("This browser holds the key of your account."),
-        "account.key-elsewhere": _("The key of your account is in another browser."),
+        "account.key-software": _("This browser holds the key of your account."),
+        "account.key-passkey": _("Your passkey is the key of your account."),
+        "account.key-elsewhere": _("This browser holds no key of your account."),
     },
 }
 

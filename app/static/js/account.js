@@ -9,9 +9,9 @@ const identity = await start();
 const state = byId("key-state");
 if (state && identity) {
   const here = identity.state !== "elsewhere";
-  state.textContent = here ? t("account.key-here") : t("account.key-elsewhere");
+  state.textContent = here ? t(`account.key-${identity.keys.type}`) : t("account.key-elsewhere");
   state.dataset.tone = here ? "good" : "bad";
 }
 if (page.account.kind === "doctor" && identity && identity.state !== "elsewhere") {
-  byId("doctor-code").textContent = await doctorCode(identity.keys.thumbprint);
+  byId("doctor-code").textContent = await doctorCode(identity.keys.root);
 }

@@ -43,13 +43,23 @@ export async function fingerprint(jwk) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The payload as a JWS of that type, signed with this collector's ES256 key. */
-export async function sign(typ, payload, { privateKey, thumbprint: kid }) {
-  const header = { alg: "ES256", kid, typ };
+/**
+ * The payload as a JWS of that type, signed with this ES256 key; `thumbprint` is the pinned key's. A
+ * session of a passkey brings the certificate by which the passkey vouches for `privateKey`.
+ */
+export async function sign(typ, payload, { privateKey, thumbprint: kid, certificate }) {
+  const header = { alg: "ES256", kid, typ, ...(certificate && { cert: certificate }) };
   const signed = [header, payload].map((part) => b64u(utf8(JSON.stringify(part)))).join(".");
   const algorithm = { name: "ECDSA", hash: "SHA-256" };
   const signature = await crypto.subtle.sign(algorithm, privateKey, utf8(signed));
   return `${signed}.${b64u(new Uint8Array(signature))}`;
+}
+
+/** The payload of a JWS that nobody has verified: for the messages that one only passes on. */
+export function claimed(token) {
+  const parts = typeof token === "string" ? token.split(".") : [];
+  if (parts.length !== 3) throw new HushbeatError("bad-message");
+  return jsonObject(unb64u(parts[1]));
 }
 
 /** The payload of a JWS of that type, signed by that public key; anything else is an error. */

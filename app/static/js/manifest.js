@@ -51,6 +51,7 @@ export async function verifiedManifest(answer, pinned, minKeyBits) {
     maxCells: maxCells(paillier.bits),
     sealingKey: unb64u(manifest.sealing.public),
     statementKey: manifest.statement_key,
+    manifestKey: answer.key,
     operatingPoint: manifest.operating_point,
   };
 }

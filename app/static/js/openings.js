@@ -6,11 +6,12 @@
 
 import { b64u, bitLength, sha256Hex, toBigInt, unb64u } from "./bytes.js";
 import { HushbeatError } from "./errors.js";
-import { sign, verify } from "./jws.js";
+import { verify } from "./jws.js";
 import { COUNT_SLOT_BITS, currentManifest, maxCells } from "./manifest.js";
 import { page } from "./page.js";
 import { blindInfo, oneTimeRecipient, valueInfo } from "./sealing.js";
 import { aggregator, keyholder } from "./servers.js";
+import { ready, sign } from "./signer.js";
 
 /** In one request, over all its cells: it stays far below the 256 KiB that the aggregator reads. */
 const MOST_DAYS = 12_000;
@@ -112,6 +113,7 @@ export async function openRangeCheck(keys, range) {
 
 async function open(keys, scope) {
   const manifest = await currentManifest();
+  await ready(keys); // before the statement, which does not wait for a person
   const recipient = await oneTimeRecipient();
   const answer = await aggregator.post("/api/openings", {
     ...scope,
@@ -123,7 +125,7 @@ async function open(keys, scope) {
   if (
     statement.kind !== scope.kind ||
     statement.collector !== page.account.collector ||
-    statement.thumbprint !== keys.thumbprint ||
+    statement.thumbprint !== keys.root ||
     statement.recipient !== b64u(recipient.publicBytes) ||
     statement.ciphertext_sha256 !== (await sha256Hex(unb64u(answer.ciphertext))) ||
     !key

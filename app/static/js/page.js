@@ -5,6 +5,12 @@
 
 export const page = JSON.parse(document.getElementById("page-data").textContent);
 
+// Certificates are checked against the servers' clocks: this browser's may be wrong.
+const ahead = Math.round(Date.now() / 1000) - page.now;
+
+/** The servers' time in Unix seconds, as far as the page knows. */
+export const now = () => Math.floor(Date.now() / 1000) - ahead;
+
 /** The text of that name with its `{placeholders}` filled. */
 export function t(name, values = {}) {
   const text = page.words[name];

@@ -17,7 +17,7 @@ const here = identity && identity.state !== "elsewhere";
 let newest = 0;
 let period;
 
-if (here) byId("doctor-code").textContent = await doctorCode(identity.keys.thumbprint);
+if (here) byId("doctor-code").textContent = await doctorCode(identity.keys.root);
 if (identity) {
   byId("open-counts").addEventListener("click", show);
   choosePeriod((chosen) => {

@@ -5,11 +5,11 @@
 
 import { b64u, newId } from "./bytes.js";
 import { HushbeatError } from "./errors.js";
-import { sign } from "./jws.js";
 import { currentManifest } from "./manifest.js";
 import { openRangeCheck } from "./openings.js";
-import { pause } from "./page.js";
+import { now, pause } from "./page.js";
 import { aggregator } from "./servers.js";
+import { ready, sign } from "./signer.js";
 
 const MAX_SCORE = 65_535;
 
@@ -26,12 +26,13 @@ export async function propose(keys, pseudonym, { threshold, lo, hi }) {
   const { paillier } = await currentManifest();
   const bounds = packRange(paillier.bits, { threshold, lo, hi });
   await pause(0); // encrypting takes a moment: let the page draw before
+  await ready(keys);
   const payload = {
     range: newId(),
     pseudonym,
     key_id: paillier.keyId,
     bounds: b64u(paillier.encrypt(bounds)),
-    iat: Math.floor(Date.now() / 1000),
+    iat: now(),
   };
   const token = await sign("hushbeat-range", payload, keys);
   await aggregator.post(`/api/patients/${pseudonym}/ranges`, { range: token });

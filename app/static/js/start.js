@@ -3,23 +3,47 @@
  * does it hold the account's keys? Problems are shown on the page, in words.
  */
 
-import { ensureEnrolled } from "./enrolment.js";
+import { adoptPasskey, ensureEnrolled, hasPasskey } from "./enrolment.js";
 import { HushbeatError } from "./errors.js";
 import { byId, clearNotice, explain, notify, t } from "./page.js";
+import { endSession } from "./signer.js";
 
 /** Answers `{state, keys}` as `ensureEnrolled` does, or null when the page cannot work here. */
 export async function start() {
   try {
     await checkBrowser();
+    document.querySelector(".leave").addEventListener("submit", leave);
     const identity = await ensureEnrolled(() => notify(t("enrolment.begun"), "busy"));
-    if (identity.state === "new") notify(t("enrolment.done"), "good");
-    else if (identity.state === "elsewhere") byId("elsewhere").hidden = false;
+    if (identity.state === "new") notify(t(`enrolment.done-${identity.keys.type}`), "good");
     else clearNotice();
+    if (identity.state === "elsewhere") showElsewhere();
     return identity;
   } catch (error) {
     notify(explain(error), "bad");
     return null;
   }
+}
+
+/** The session of a passkey ends with the visit. */
+async function leave(event) {
+  event.preventDefault();
+  await endSession();
+  event.target.submit();
+}
+
+function showElsewhere() {
+  byId("elsewhere").hidden = false;
+  const button = byId("use-passkey");
+  button.hidden = !hasPasskey();
+  button.addEventListener("click", async () => {
+    byId("use-problem").textContent = "";
+    try {
+      await adoptPasskey();
+      location.reload();
+    } catch (error) {
+      byId("use-problem").textContent = explain(error);
+    }
+  });
 }
 
 /** WebCrypto with Ed25519 and X25519, and IndexedDB: every current browser, on https or localhost. */

@@ -1,15 +1,21 @@
 /**
  * What this browser remembers (IndexedDB): keys that cannot be exported, the pinned fingerprint,
- * and signed messages that one of the two servers has not confirmed yet. Never a count.
+ * signed messages that one of the two servers has not confirmed yet, the sessions of passkeys, and how
+ * far the key holder's log went. Never a count.
  */
 
 const NAME = "hushbeat";
-const STORES = ["keys", "pins", "unconfirmed"];
+const VERSION = 2;
+const STORES = ["keys", "pins", "unconfirmed", "sessions", "logs"];
 
 function opened() {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => STORES.forEach((name) => request.result.createObjectStore(name));
+    const request = indexedDB.open(NAME, VERSION);
+    request.onupgradeneeded = () => {
+      const { objectStoreNames: present } = request.result;
+      const missing = STORES.filter((name) => !present.contains(name));
+      missing.forEach((name) => request.result.createObjectStore(name));
+    };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
