@@ -1,6 +1,6 @@
 """Both sides of the fast comparison in one process, in a session made without base transfers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 from crypto.comparison.base_transfer import SEED_BYTES, TRANSFERS
@@ -53,6 +53,25 @@ def findings(triple: Triple) -> tuple[int, int]:
     """Plain integers: what a recording adds to sound and to rate."""
     (score, threshold), (low, lo), (high, above) = triple
     return int(score >= threshold), int(low < lo) + int(high >= above)
+
+
+def random_triples(score_bits: int, count: int) -> Iterator[tuple[int, int, int]]:
+    """x, lo and hi: a third uniform, a third with x at a bound or one off, a third near another."""
+    random = SeededRandom(bytes(32), b"triples" + bytes([score_bits]))
+    top = (1 << score_bits) - 1
+    for number in range(count):
+        x, lo, hi = (random.bits(score_bits) for _ in range(3))
+        if number % 3:
+            lo, hi = sorted((lo, hi))
+            near = (lo, hi)[random.bits(1)]
+            spread = 1 if number % 3 == 1 else 1 << random.below(score_bits)
+            x = min(max(near + random.below(2 * spread + 1) - spread, 0), top)
+        yield x, lo, hi
+
+
+def as_triple(x: int, lo: int, hi: int) -> Triple:
+    """The sound is held against lo as its threshold."""
+    return (x, lo), (x, lo), (x, hi + 1)
 
 
 class FastPair:

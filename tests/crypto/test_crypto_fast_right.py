@@ -1,6 +1,5 @@
 """The fast engine is held to plain integers: short numbers exhaustively, long ones at random."""
 
-from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -15,7 +14,16 @@ from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
 from crypto.random import SeededRandom
 from crypto.slots import COUNT_SLOT_BITS, pack_range, pack_report
-from tests.crypto.fast_pair import FastPair, ScriptedMasks, Triple, findings, proposed, recording
+from tests.crypto.fast_pair import (
+    FastPair,
+    ScriptedMasks,
+    Triple,
+    as_triple,
+    findings,
+    proposed,
+    random_triples,
+    recording,
+)
 
 SHORT = range(1, 7)
 LONG = [8, 16, 24]
@@ -76,25 +84,6 @@ def test_every_difference_under_every_mask(
     source = ScriptedMasks(parameters.mask_bits, lows, score_bits + 1)
     got = pair(small_key, mask_key, score_bits).compare(triples, source)
     assert got == [(int(z >= size), 0) for z, _ in cases]
-
-
-def random_triples(score_bits: int, count: int) -> Iterator[tuple[int, int, int]]:
-    """x, lo and hi: a third uniform, a third with x at a bound or one off, a third near another."""
-    random = SeededRandom(bytes(32), b"triples" + bytes([score_bits]))
-    top = (1 << score_bits) - 1
-    for number in range(count):
-        x, lo, hi = (random.bits(score_bits) for _ in range(3))
-        if number % 3:
-            lo, hi = sorted((lo, hi))
-            near = (lo, hi)[random.bits(1)]
-            spread = 1 if number % 3 == 1 else 1 << random.below(score_bits)
-            x = min(max(near + random.below(2 * spread + 1) - spread, 0), top)
-        yield x, lo, hi
-
-
-def as_triple(x: int, lo: int, hi: int) -> Triple:
-    """The sound is held against lo as its threshold."""
-    return (x, lo), (x, lo), (x, hi + 1)
 
 
 @pytest.mark.parametrize("score_bits", LONG)
