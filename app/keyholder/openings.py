@@ -18,13 +18,20 @@ from app.common.requests import json_body
 from app.keyholder.context import keyholder
 from app.keyholder.enrolment import pinned, pinned_key
 from app.keyholder.grants import granted_to
-from app.keyholder.served import range_is_served
+from app.keyholder.served import range_digest
 from app.keyholder.tables import Collector, ServedTally, SpentOpening, db
 from crypto.encoding import b64u, sha256_hex, unb64u
 from crypto.errors import BadSignature, Expired, ForeignKey, PlaintextOutOfRange
 from crypto.hpke import seal, value_info
-from crypto.keyholder.opening import open_range_check, open_tally
-from crypto.messages import Cell, Opening, RangeCheckStatement, Statement, TallyStatement
+from crypto.keyholder.opening import open_tally
+from crypto.messages import (
+    Cell,
+    CohortStatement,
+    Opening,
+    RangeCheckStatement,
+    Statement,
+    TallyStatement,
+)
 from crypto.paillier import Ciphertext
 from crypto.slots import max_cells
 
@@ -73,9 +80,9 @@ class TooManyOpenings(Problem):
 @blueprint.post("/v1/openings")
 def open_scope() -> ResponseReturnValue:
     request.max_content_length = MAX_BODY_BYTES
-    statement, ciphertext = _check(presented())
+    statement, opened = _check(presented())
     in_transaction(db, lambda: _spend(statement))
-    sealed = seal(statement.recipient, value_info(statement.jti), _value(statement, ciphertext))
+    sealed = seal(statement.recipient, value_info(statement.jti), _value(statement, opened))
     return jsonify(sealed_value=b64u(sealed))
 
 
@@ -89,7 +96,7 @@ class Presented:
     claim: Statement
     statement_sha256: str
     collector: Collector
-    ciphertext: bytes
+    ciphertext: bytes  # empty where the statement is about none
     late: Expired | None
 
     def check_fresh(self) -> None:
@@ -105,7 +112,7 @@ def presented() -> Presented:
 
     Raises CryptoError, NotEnrolled or InvalidRequest.
     """
-    body = json_body(statement=str, ciphertext=str, opening=str)
+    body = json_body(statement=str, ciphertext=str | None, opening=str)
     statement: str = body["statement"]
     now = time.time()
     claim, too_late = _read_statement(statement, now)
@@ -114,20 +121,35 @@ def presented() -> Presented:
     digest = sha256_hex(statement.encode())
     if (signed.statement_sha256, signed.jti) != (digest, claim.jti):
         raise BadSignature("the opening is for another statement")
-    data = unb64u(body["ciphertext"])
-    if sha256_hex(data) != claim.ciphertext_sha256:
-        raise BadSignature("the statement is for another ciphertext")
+    data = _ciphertext(claim, body["ciphertext"])
     if claim.thumbprint != collector.thumbprint:
         raise BadSignature("the statement is for another key of this collector")
     return Presented(claim, digest, collector, data, too_late)
 
 
-def _check(shown: Presented) -> tuple[Scope, Ciphertext]:
+def _ciphertext(claim: Statement, text: str | None) -> bytes:
+    """The ciphertext that a statement is about; a range check is about none and comes without."""
+    if not isinstance(claim, TallyStatement | CohortStatement):
+        if text is not None:
+            raise InvalidRequest("A range check is opened without a ciphertext.")
+        return b""
+    if text is None:
+        raise InvalidRequest("The ciphertext of this statement is missing.")
+    data = unb64u(text)
+    if sha256_hex(data) != claim.ciphertext_sha256:
+        raise BadSignature("the statement is for another ciphertext")
+    return data
+
+
+def _check(shown: Presented) -> tuple[Scope, Ciphertext | bytes]:
+    """What may be opened: a scope with its blinded sum, or with the digest of its range."""
     shown.check_fresh()
     claim = shown.claim
     if not isinstance(claim, Scope):
         raise InvalidRequest("A cohort is opened at /v1/cohort-openings.")
     _check_scope(claim, shown.collector)
+    if isinstance(claim, RangeCheckStatement):
+        return claim, _digest(claim)
     return claim, keyholder().keys.paillier.public.parse(shown.ciphertext)
 
 
@@ -147,8 +169,13 @@ def _check_scope(claim: Scope, collector: Collector) -> None:
             raise PlaintextOutOfRange("more cells than fit in one ciphertext: ask in parts")
     else:
         _check_granted({claim.pseudonym}, collector)
-        if not range_is_served(claim.range, claim.pseudonym, claim.key_id):
-            raise NotServed("This range was not compared.")
+
+
+def _digest(claim: RangeCheckStatement) -> bytes:
+    digest = range_digest(claim.range, claim.pseudonym, claim.key_id)
+    if digest is None:
+        raise NotServed("This range was not compared.")
+    return digest
 
 
 def _check_granted(pseudonyms: set[str], collector: Collector) -> None:
@@ -198,12 +225,17 @@ def _spend(claim: Scope) -> None:
     )
 
 
+def _cells(claim: Scope) -> tuple[Cell, ...]:
+    return claim.cells if isinstance(claim, TallyStatement) else ()
+
+
 def _recordings(claim: Scope) -> int:
-    return sum(c.recordings for c in claim.cells) if isinstance(claim, TallyStatement) else 0
+    return sum(cell.recordings for cell in _cells(claim))
 
 
-def _value(claim: Scope, ciphertext: Ciphertext) -> bytes:
+def _value(claim: Scope, opened: Ciphertext | bytes) -> bytes:
+    """What leaves sealed: the counts, still blinded by A, or a digest."""
+    if isinstance(opened, bytes):
+        return opened
     keys = keyholder().keys
-    if isinstance(claim, TallyStatement):
-        return open_tally(keys.paillier, keys.masks, ciphertext, claim.cells)
-    return open_range_check(keys.paillier, keys.masks, ciphertext, claim.range, claim.pseudonym)
+    return open_tally(keys.paillier, keys.masks, opened, _cells(claim))

@@ -92,11 +92,6 @@ def keep(batch: Batch, served: Served) -> bytes:
     return served.answer
 
 
-def range_is_served(range_id: str, pseudonym: str, key_id: str) -> bool:
-    """Whether this range was compared."""
-    return range_digest(range_id, pseudonym, key_id) is not None
-
-
 def range_digest(range_id: str, pseudonym: str, key_id: str) -> bytes | None:
     """What shows a range to be valid, or None if it was never compared."""
     row = db.session.get(RangeCheck, (range_id, pseudonym, key_id))

@@ -30,22 +30,5 @@ def open_tally(
     for k, cell in enumerate(cells):
         totals = sum(mask_key.total(public, cell.pseudonym, day, n) for day, n in cell.days)
         masks += totals << (COUNT_SLOT_BITS * k)
-    return _without(private_key, ciphertext, masks)
-
-
-def open_range_check(
-    private_key: PrivateKey,
-    mask_key: MaskKey,
-    ciphertext: Ciphertext,
-    range_id: str,
-    pseudonym: str,
-) -> bytes:
-    """Dec(C') minus the range check's mask mod n, fixed-width big-endian. Raises ForeignKey."""
-    mask = mask_key.check(private_key.public, range_id, pseudonym)
-    return _without(private_key, ciphertext, mask)
-
-
-def _without(private_key: PrivateKey, ciphertext: Ciphertext, mask: int) -> bytes:
-    public = private_key.public
-    number = (private_key.decrypt(ciphertext) - mask) % public.n
+    number = (private_key.decrypt(ciphertext) - masks) % public.n
     return number.to_bytes(public.plaintext_bytes, "big")

@@ -42,6 +42,7 @@ class CohortStatement(Statement):
     """
 
     kind: Annotated[str, constant("cohort")] = "cohort"
+    ciphertext_sha256: Hash
     slot_bits: Annotated[int, constant(COUNT_SLOT_BITS)] = COUNT_SLOT_BITS
     roster: Identifier
     month: Month

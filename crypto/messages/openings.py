@@ -1,4 +1,4 @@
-"""Openings: A's statement of what it blinded, and the collector's signature under it."""
+"""Openings: A's statement of what is to be opened, and the collector's signature under it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ MAX_CELLS = 340
 
 @dataclass(frozen=True, kw_only=True)
 class Statement(SignedMessage):
-    """What A blinded, for whom; `verify` returns one of the two below."""
+    """What is to be opened, for whom; `verify` returns one of its kinds."""
 
     TYP: ClassVar[str] = "hushbeat-statement"
     LIFETIME: ClassVar[int | None] = 300
@@ -38,7 +38,6 @@ class Statement(SignedMessage):
     thumbprint: Thumbprint
     recipient: SealingPublicKey
     key_id: Hash
-    ciphertext_sha256: Hash
     jti: Identifier
     iat: Time
     exp: Time
@@ -70,6 +69,7 @@ class TallyStatement(Statement):
     """An opening of tallies."""
 
     kind: Annotated[str, constant("tally")] = "tally"
+    ciphertext_sha256: Hash
     slot_bits: Annotated[int, constant(COUNT_SLOT_BITS)] = COUNT_SLOT_BITS
     cells: Annotated[tuple[Cell, ...], sequence(record(Cell), MAX_CELLS)]
 
@@ -81,7 +81,7 @@ class TallyStatement(Statement):
 
 @dataclass(frozen=True, kw_only=True)
 class RangeCheckStatement(Statement):
-    """An opening of the bit lo <= hi, for the doctor who proposed the range."""
+    """An opening of the digest that shows a range to be valid, for the doctor who proposed it."""
 
     kind: Annotated[str, constant("range_check")] = "range_check"
     range: Identifier

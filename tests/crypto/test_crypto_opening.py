@@ -13,11 +13,11 @@ from crypto.encoding import unb64u
 from crypto.errors import ForeignKey, InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
 from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution
 from crypto.keyholder.masks import MaskKey
-from crypto.keyholder.opening import open_range_check, open_tally
+from crypto.keyholder.opening import open_tally
 from crypto.keyholder.private_key import PrivateKey
 from crypto.keyholder.reference import ReferenceResponder
 from crypto.messages import Cell
-from crypto.opening import blind_single, blind_tallies, recover_bit, recover_counts
+from crypto.opening import blind_tallies, recover_bit, recover_counts
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import SeededRandom, new_seed
 from crypto.slots import (
@@ -284,21 +284,6 @@ def test_no_more_cells_than_fit(key: PublicKey, private_key: PrivateKey, mask_ke
             blind_tallies(key, [[]] * count)
         with pytest.raises(PlaintextOutOfRange):
             open_tally(private_key, mask_key, key.encrypt(0), [cell] * count)
-
-
-@pytest.mark.parametrize("bit", [0, 1])
-def test_range_check_opens(private_key: PrivateKey, mask_key: MaskKey, bit: int) -> None:
-    key = private_key.public
-    mask = mask_key.step(key, RangePosition(OTHER, PATIENT))
-    ciphertext, blind = blind_single(key, key.encrypt(bit).add_constant(mask))
-    value = open_range_check(private_key, mask_key, ciphertext, OTHER, PATIENT)
-    assert recover_bit(value, blind, key) is bool(bit)
-    for wrong in (
-        open_range_check(private_key, mask_key, ciphertext, PATIENT, PATIENT),
-        open_range_check(private_key, MaskKey.generate(), ciphertext, OTHER, PATIENT),
-    ):
-        with pytest.raises(OpeningMismatch):
-            recover_bit(wrong, blind, key)
 
 
 def test_default_ranges_can_be_packed() -> None:

@@ -11,12 +11,14 @@ import pytest
 
 from app.keyholder.tables import SpentOpening, db
 from config import KeyholderConfig
-from crypto.comparison.messages import RangePosition
+from crypto.comparison.fast import Checked, Item
+from crypto.comparison.positions import RangePosition
 from crypto.encoding import b64u, new_id, sha256_hex
 from crypto.errors import InvalidEncoding, OpeningMismatch, SealBroken
 from crypto.jws import CollectorKey, SigningKey
 from crypto.messages import Cell, CollectorKind, TallyStatement
 from crypto.slots import Counts
+from tests.keyholder.comparing import Comparing
 from tests.keyholder.world import DAY, Asked, Party, Tally, World, slug
 
 RECORDINGS = [(40_000, 720), (0, 1200), (65_535, 500)]  # two abnormal sounds, two abnormal rates
@@ -250,26 +252,60 @@ def test_a_collector_has_a_quota_an_hour(
     assert world.ask(one, tallies[one.collector]).counts() == [Counts(0, 0)]
 
 
-def test_a_range_check_opens_to_the_doctor_with_a_grant(
+def test_the_digest_of_a_range_opens_to_the_doctor_with_a_grant(
     world: World, owner: Party, doctor: Party, colleague: Party, stranger: Party
 ) -> None:
-    for lo, hi, expected in ((600, 1000, True), (900, 800, False)):
+    comparing = Comparing(world)
+    for lo, hi, valid in ((600, 1000, True), (900, 800, False)):
         position = RangePosition(new_id(), owner.collector)
-        bits, mask = world.compared(position, world.range(lo, hi))
-        bit = bits[0].add(world.keys.paillier.public.parse(mask))
-        assert world.ask_range(doctor, position, bit).bit() is expected
-        assert slug(world.ask_range(colleague, position, bit).send()) == "not-granted"
-        assert slug(world.ask_range(stranger, position, bit).send()) == "not-enrolled"
+        (checked,) = comparing.compare(comparing.range(position, lo, hi))
+        assert isinstance(checked, Checked)
+        asked = world.ask_range(doctor, position)
+        digest = asked.value(asked.send())
+        assert len(digest) == 32
+        assert (digest == checked.digest) is valid
+        assert slug(asked.send()) == "already-opened"
+        assert slug(world.ask_range(colleague, position).send()) == "not-granted"
+        assert slug(world.ask_range(stranger, position).send()) == "not-enrolled"
 
 
 def test_a_range_that_was_not_compared_is_refused(
     world: World, owner: Party, doctor: Party
 ) -> None:
+    position, other = (RangePosition(new_id(), owner.collector) for _ in range(2))
+    assert slug(world.ask_range(doctor, position).send()) == "not-served"
+    comparing = Comparing(world)
+    comparing.compare(Item(position, None), comparing.range(other, 600, 1000))
+    assert (
+        slug(world.ask_range(doctor, position).send()) == "not-served"
+    )  # A had nothing to compare
+    asked = world.ask_range(doctor, other)
+    assert slug(altered(asked, key_id="0" * 64).send()) == "foreign-key"
+    assert asked.send().status_code == 200
+
+
+def test_a_range_of_somebody_else_is_refused(
+    world: World, owner: Party, other_patient: Party, doctor: Party
+) -> None:
+    """The range was compared, for another patient than the one whom the statement names."""
+    position = RangePosition(new_id(), other_patient.collector)
+    comparing = Comparing(world)
+    comparing.compare(comparing.range(position, 600, 1000))
+    assert slug(world.ask_range(doctor, position).send()) == "not-granted"
+    claimed = RangePosition(position.range, owner.collector)
+    assert slug(world.ask_range(doctor, claimed).send()) == "not-served"
+
+
+def test_only_what_has_a_ciphertext_comes_with_one(
+    world: World, tally: Tally, owner: Party, doctor: Party
+) -> None:
     position = RangePosition(new_id(), owner.collector)
-    bit = world.encrypt(1)
-    assert slug(world.ask_range(doctor, position, bit).send()) == "not-served"
-    world.second_item(position, world.range(1, 2))  # the first round only
-    assert slug(world.ask_range(doctor, position, bit).send()) == "not-served"
+    comparing = Comparing(world)
+    comparing.compare(comparing.range(position, 600, 1000))
+    more, less = world.ask_range(doctor, position), world.ask(owner, tally)
+    more.ciphertext, less.ciphertext = less.ciphertext, None
+    assert slug(more.send()) == "invalid-request"
+    assert slug(less.send()) == "invalid-request"
 
 
 def test_the_answer_is_for_the_one_time_key_alone(

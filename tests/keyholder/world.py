@@ -32,7 +32,7 @@ from crypto.messages import (
     Statement,
     TallyStatement,
 )
-from crypto.opening import blind_single, blind_tallies, recover_bit, recover_counts
+from crypto.opening import blind_tallies, recover_counts
 from crypto.paillier import Ciphertext
 from crypto.service_auth import authorization
 from crypto.slots import Counts, rate_count_offset
@@ -171,24 +171,27 @@ class World:
         ciphertext, blind = blind_tallies(
             self.keys.paillier.public, [[tally.ciphertext] for tally in tallies]
         )
-        fields = {**self._common(party, ciphertext), "cells": self.cells(*tallies), **other}
+        fields = {
+            **self._common(party),
+            "ciphertext_sha256": sha256_hex(ciphertext.to_wire()),
+            "cells": self.cells(*tallies),
+            **other,
+        }
         return Asked(self, party, TallyStatement(**fields), ciphertext.to_wire(), blind)
 
-    def ask_range(self, party: Party, position: RangePosition, bit: Ciphertext) -> Asked:
-        ciphertext, blind = blind_single(self.keys.paillier.public, bit)
+    def ask_range(self, party: Party, position: RangePosition) -> Asked:
         statement = RangeCheckStatement(
-            **self._common(party, ciphertext), range=position.range, pseudonym=position.pseudonym
+            **self._common(party), range=position.range, pseudonym=position.pseudonym
         )
-        return Asked(self, party, statement, ciphertext.to_wire(), blind)
+        return Asked(self, party, statement, None, b"")
 
-    def _common(self, party: Party, ciphertext: Ciphertext) -> dict[str, Any]:
+    def _common(self, party: Party) -> dict[str, Any]:
         now = int(time.time())
         return {
             "collector": party.collector,
             "thumbprint": thumbprint(party.key.public_jwk),
             "recipient": party.one_time.public,
             "key_id": self.key_id,
-            "ciphertext_sha256": sha256_hex(ciphertext.to_wire()),
             "jti": new_id(),
             "iat": now,
             "exp": now + 300,
@@ -212,7 +215,7 @@ class Asked:
     world: World
     party: Party
     statement: Statement
-    ciphertext: bytes
+    ciphertext: bytes | None
     blind: bytes
 
     def body(
@@ -226,11 +229,8 @@ class Asked:
                 **other,
             }
         )
-        return {
-            "statement": token,
-            "ciphertext": b64u(self.ciphertext),
-            "opening": opening.sign(signer or self.party.key),
-        }
+        body = {"statement": token, "opening": opening.sign(signer or self.party.key)}
+        return body if self.ciphertext is None else {**body, "ciphertext": b64u(self.ciphertext)}
 
     def send(self, **how: Any) -> TestResponse:
         return self.world.client.post("/v1/openings", json=self.body(**how))
@@ -248,6 +248,3 @@ class Asked:
         return recover_counts(
             self.value(self.send()), self.blind, self.world.keys.paillier.public, recordings
         )
-
-    def bit(self) -> bool:
-        return recover_bit(self.value(self.send()), self.blind, self.world.keys.paillier.public)
