@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from client import grants, openings, ranges
+from client import cohorts, grants, openings, ranges
 from client.collector import Collector
 from client.errors import ClientError, ProfileError
 from client.manifest import check_fingerprint
@@ -22,10 +22,16 @@ from client.transfer import transfer
 from client.uploading import State
 from crypto.errors import CryptoError
 from crypto.findings import AgeBand
+from crypto.messages import GrantUse
 
 DEFAULT_FOLDER = Path("~/.config/hushbeat")
 DEFAULT_KEYHOLDER = "http://127.0.0.1:8001"
 DEFAULT_DAYS = 30
+
+_MEANING = {
+    GrantUse.COUNTS: "can open your counts",
+    GrantUse.COHORT: "can count you in with many others, month by month, and opens no counts",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m client",
-        description="Upload heart sounds, open counts, give and take consent, set healthy ranges.",
+        description="Upload heart sounds, open counts, give and take consent, set healthy ranges, "
+        "count cohorts.",
     )
     parser.add_argument("--profile", default="default", help="which collector (default: default)")
     parser.add_argument(
@@ -55,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     register = commands.add_parser("register", help="make an account and its keys")
     register.set_defaults(run=_register)
     register.add_argument("display_name", metavar="NAME")
-    register.add_argument("--kind", choices=("patient", "doctor"), required=True)
+    register.add_argument("--kind", choices=("patient", "doctor", "clinic"), required=True)
     register.add_argument(
         "--age-band",
         choices=[band.value for band in AgeBand],
@@ -72,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     logout = commands.add_parser("logout", help="end this profile's login")
     logout.set_defaults(run=_log_out)
 
-    account = commands.add_parser("account", help="show the account and a doctor's code")
+    account = commands.add_parser(
+        "account", help="show the account, and a doctor's or clinic's code"
+    )
     account.set_defaults(run=_account)
 
     upload = commands.add_parser("upload", help="seal and upload recordings (patient)")
@@ -86,9 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     counts.add_argument("--patient", metavar="PSEUDONYM", help="whose (doctor)")
     _add_window(counts)
 
-    consent = commands.add_parser("consent", help="let a doctor open the counts (patient)")
+    consent = commands.add_parser(
+        "consent", help="let a doctor open the counts, or a clinic count them in (patient)"
+    )
     consent.set_defaults(run=_consent)
-    consent.add_argument("code", help="the doctor's code, as in ABCD-EFGH-IJKL-MNOP")
+    consent.add_argument("code", help="the code, as in ABCD-EFGH-IJKL-MNOP")
 
     consents = commands.add_parser("consents", help="list the consents in force (patient)")
     consents.set_defaults(run=_consents)
@@ -109,6 +120,22 @@ def _parser() -> argparse.ArgumentParser:
     healthy.add_argument(
         "--threshold", type=int, help="sound score from which a recording is abnormal, 0..65535"
     )
+
+    cohort = commands.add_parser("cohort", help="rosters and cohorts (clinic)")
+    actions = cohort.add_subparsers(required=True, metavar="action")
+    listed = actions.add_parser("list", help="who lets you count, and the rosters fixed so far")
+    listed.set_defaults(run=_cohort_list)
+    declared = actions.add_parser(
+        "declare", help="fix the roster of a month for good, before the month ends"
+    )
+    declared.set_defaults(run=_cohort_declare)
+    declared.add_argument("month", metavar="YYYY-MM")
+    declared.add_argument(
+        "patients", nargs="*", metavar="PSEUDONYM", help="(everybody who lets you count)"
+    )
+    opened = actions.add_parser("open", help="open a month's cohort, once, after the month")
+    opened.set_defaults(run=_cohort_open)
+    opened.add_argument("month", metavar="YYYY-MM")
     return parser
 
 
@@ -201,7 +228,8 @@ def _consent(options: argparse.Namespace) -> int:
     with _collector(options) as collector:
         doctor = grants.find_doctor(collector, options.code)
         grant = grants.grant(collector, doctor)
-        print(f"{doctor.display_name} can open your counts. Take it back with: revoke {grant}")
+        can = _MEANING[doctor.use]
+        print(f"{doctor.display_name} {can}. Take it back with: revoke {grant}")
     return 0
 
 
@@ -216,7 +244,7 @@ def _consents(options: argparse.Namespace) -> int:
 def _revoke(options: argparse.Namespace) -> int:
     with _collector(options) as collector:
         grants.revoke(collector, options.grant)
-        print("Taken back. The doctor opens nothing more of yours.")
+        print("Taken back. Nothing more of yours is opened to them.")
     return 0
 
 
@@ -258,6 +286,42 @@ def _range(options: argparse.Namespace) -> int:
         ranges.set_range(collector, options.patient, healthy)
         print("The range is in force for every recording compared from now on.")
     return 0
+
+
+def _cohort_list(options: argparse.Namespace) -> int:
+    with _collector(options) as clinic:
+        for patient in cohorts.candidates(clinic):
+            print(f"{patient.pseudonym}  {patient.display_name}")
+        for one in cohorts.cohorts(clinic):
+            opens = datetime.fromtimestamp(one.opens_at).astimezone()
+            when = f", opens {opens:%Y-%m-%d %H:%M}" if one.state == "fixed" else ""
+            spent = "" if one.epsilon is None else f", {_epsilon(one.epsilon)}"
+            print(f"{one.month}  {one.state}{when}{spent}")
+    return 0
+
+
+def _cohort_declare(options: argparse.Namespace) -> int:
+    with _collector(options) as clinic:
+        named = options.patients or [one.pseudonym for one in cohorts.candidates(clinic)]
+        cohorts.declare(clinic, options.month, named)
+    print(f"The roster of {options.month} is fixed with {len(set(named))} patients.")
+    return 0
+
+
+def _cohort_open(options: argparse.Namespace) -> int:
+    with _collector(options) as clinic:
+        opened = cohorts.open_cohort(clinic, options.month)
+    rate = "?" if opened.sums.range_inconsistent else str(max(0, opened.sums.rate))
+    print(f"{opened.members} patients, {opened.recordings} recordings in {opened.month}")
+    print(f"abnormal by sound: {max(0, opened.sums.sound)}, by heart rate: {rate}")
+    print(_epsilon(opened.terms.epsilon))
+    return 0
+
+
+def _epsilon(thousandths: int) -> str:
+    if not thousandths:
+        return "without noise"
+    return f"with noise, epsilon {thousandths / 1000:g} of each patient's month"
 
 
 def _profile(options: argparse.Namespace) -> Profile:

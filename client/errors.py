@@ -41,6 +41,10 @@ class WindowEmpty(ClientError):
     """A window of days that holds none."""
 
 
+class NoSuchRoster(ClientError):
+    """A clinic has fixed no roster for a month."""
+
+
 class StillWaiting(ClientError):
     """Something is not finished yet after the time that was allowed; it goes on without us."""
 

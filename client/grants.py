@@ -1,4 +1,4 @@
-"""A patient's consents: a doctor is named by a code that stands for the doctor's key."""
+"""A patient's consents: a doctor or a clinic is named by a code that stands for its key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from client.errors import (
 from client.service import field, patiently
 from crypto.encoding import check_id, new_id
 from crypto.jws import doctor_code, thumbprint
-from crypto.messages import Grant, Revocation
+from crypto.messages import CollectorKind, Grant, GrantUse, Revocation
 
 _CODE_CHARACTERS = 16
 _RESEND_SECONDS = 30.0
@@ -26,11 +26,15 @@ _RESEND_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Doctor:
-    """A doctor whose key fits the code that the patient was given."""
+    """A doctor, or a clinic, whose key fits the code that the patient was given.
+
+    `use` is what can be granted: the key holder refuses it if the aggregator is wrong about that.
+    """
 
     collector: str
     display_name: str
     thumbprint: str
+    use: GrantUse
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,18 @@ def find_doctor(collector: Collector, code: str) -> Doctor:
         collector=check_id(field(answer, "collector", str)),
         display_name=field(answer, "display_name", str),
         thumbprint=thumb,
+        use=_use(field(answer, "kind", str)),
     )
+
+
+def _use(kind: str) -> GrantUse:
+    try:
+        use = GrantUse.to(CollectorKind(kind))
+    except ValueError:
+        use = None
+    if use is None:
+        raise BadAnswer("The aggregator's answer is neither about a doctor nor about a clinic.")
+    return use
 
 
 def normalised_code(text: str) -> str:
@@ -76,7 +91,7 @@ def normalised_code(text: str) -> str:
 
 
 def grant(collector: Collector, doctor: Doctor) -> str:
-    """Lets a doctor open this patient's counts; returns the id of the grant in force.
+    """Lets a doctor open this patient's counts, or a clinic count them in; returns the grant's id.
 
     The key holder takes it first: it is the one that enforces it. The signed grant is kept in the
     profile until both servers have it, so that none stays behind at the key holder unseen. A grant
@@ -88,6 +103,7 @@ def grant(collector: Collector, doctor: Doctor) -> str:
         patient=collector.pseudonym,
         doctor=doctor.collector,
         doctor_thumbprint=doctor.thumbprint,
+        use=doctor.use,
         iat=now(),
     )
     return _deliver_grant(collector, signed, _RESEND_SECONDS)

@@ -110,24 +110,24 @@ def open_scopes(collector: Collector, scopes: Sequence[Scope]) -> list[Opened]:
 
 def open_range_check(collector: Collector, range_id: str) -> bool:
     """Whether lo <= hi holds for a range that this doctor proposed and the servers compared."""
-    half = _ask(collector, {"kind": "range_check", "range": range_id})
+    half = ask_half(collector, {"kind": "range_check", "range": range_id})
     statement = half.statement
     if not isinstance(statement, RangeCheckStatement) or statement.range != range_id:
         raise BadAnswer(_OTHER_SCOPE)
-    value, blind = _redeem(collector, half)
+    value, blind = redeem(collector, half)
     return recover_bit(value, blind, half.key)
 
 
 def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Opened]:
     cells = [{"pseudonym": scope.pseudonym, "days": list(scope.days)} for scope in scopes]
-    half = _ask(collector, {"kind": "tally", "cells": cells})
+    half = ask_half(collector, {"kind": "tally", "cells": cells})
     statement = half.statement
     if not isinstance(statement, TallyStatement):
         raise BadAnswer(_OTHER_SCOPE)
     stated = [(cell.pseudonym, tuple(day for day, _ in cell.days)) for cell in statement.cells]
     if stated != [(scope.pseudonym, scope.days) for scope in scopes]:
         raise BadAnswer(_OTHER_SCOPE)
-    value, blind = _redeem(collector, half)
+    value, blind = redeem(collector, half)
     recordings = [cell.recordings for cell in statement.cells]
     counts = recover_counts(value, blind, half.key, recordings)
     for scope, number, count in zip(scopes, recordings, counts, strict=True):
@@ -136,8 +136,11 @@ def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Op
 
 
 @dataclass(frozen=True, repr=False)
-class _Half:
-    """The aggregator's half, its statement verified and found to be for this collector."""
+class Half:
+    """The aggregator's half, its statement verified and found to be for this collector. A secret.
+
+    `recipient` is the one-time key that both servers' answers are sealed to.
+    """
 
     statement: Statement
     token: str
@@ -147,13 +150,20 @@ class _Half:
     key: PublicKey
 
 
-def _ask(collector: Collector, ask: Mapping[str, object]) -> _Half:
+def ask_half(collector: Collector, ask: Mapping[str, object], path: str = "/api/openings") -> Half:
     """The aggregator's half. Whether it is about what was asked for is for the caller to check."""
     recipient = SealingKey.generate()
-    answer = collector.aggregator.post("/api/openings", **ask, recipient=b64u(recipient.public))
+    answer = collector.aggregator.post(path, **ask, recipient=b64u(recipient.public))
+    return read_half(collector, answer, recipient, now())
+
+
+def read_half(
+    collector: Collector, answer: Mapping[str, Any], recipient: SealingKey, moment: float
+) -> Half:
+    """The aggregator's answer, as it was to be read at a moment."""
     token = field(answer, "statement", str)
     ciphertext = field(answer, "ciphertext", str)
-    statement = Statement.verify(token, collector.manifest.statement_key, now())
+    statement = Statement.verify(token, collector.manifest.statement_key, moment)
     key = known_key(collector.manifest, statement.key_id)
     if (
         statement.collector != collector.pseudonym
@@ -162,15 +172,15 @@ def _ask(collector: Collector, ask: Mapping[str, object]) -> _Half:
         or statement.ciphertext_sha256 != sha256_hex(unb64u(ciphertext))
     ):
         raise BadAnswer("The aggregator's statement is not for this collector and this opening.")
-    return _Half(statement, token, ciphertext, _bytes(answer, "sealed_blind"), recipient, key)
+    return Half(statement, token, ciphertext, _bytes(answer, "sealed_blind"), recipient, key)
 
 
-def _redeem(collector: Collector, half: _Half) -> tuple[bytes, bytes]:
+def redeem(collector: Collector, half: Half, path: str = "/v1/openings") -> tuple[bytes, bytes]:
     """Signs the opening and gets the key holder's half: the value and the blind, unsealed."""
     jti = half.statement.jti
     opening = Opening(statement_sha256=sha256_hex(half.token.encode()), jti=jti)
     answer = collector.keyholder.post(
-        "/v1/openings",
+        path,
         statement=half.token,
         ciphertext=half.ciphertext,
         opening=opening.sign(collector.identity.key),

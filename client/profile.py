@@ -3,6 +3,7 @@
 `collector.json` holds the private key and is the only copy: whoever has it is the collector, and
 without it nobody opens the counts. `session.json` holds a bearer token and can be made again.
 `unconfirmed/` holds signed grants and revocations that one of the servers may not have got yet.
+`cohort-<roster>.json` holds the statement and one-time key of a clinic's cohort, which opens once.
 """
 
 from __future__ import annotations
@@ -142,6 +143,18 @@ class Profile:
             return [_text(_read_private(path), "token") for path in files]
         except (KeyError, InvalidEncoding) as error:
             raise ProfileError(f"A file in {self._unconfirmed} is damaged: delete it.") from error
+
+    def keep_opening(self, roster: str, content: dict[str, Any]) -> None:
+        """Keeps what it takes to read the one opening of a cohort."""
+        self._write(self._opening_file(roster), content)
+
+    def opening(self, roster: str) -> dict[str, Any] | None:
+        """What was kept of a cohort's opening."""
+        path = self._opening_file(roster)
+        return _read_private(path) if path.exists() else None
+
+    def _opening_file(self, roster: str) -> Path:
+        return self.folder / f"cohort-{check_id(roster)}.json"
 
     def _message_file(self, kind: str, grant: str) -> Path:
         return self._unconfirmed / f"{kind}-{check_id(grant)}.json"

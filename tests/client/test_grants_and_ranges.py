@@ -23,7 +23,7 @@ from client.grants import Doctor, normalised_code
 from client.ranges import HealthyRange
 from crypto.encoding import new_id
 from crypto.jws import CollectorKey
-from crypto.messages import Grant, Revocation
+from crypto.messages import Grant, GrantUse, Revocation
 from tests.client.fake_servers import FakeServers, answer, problem
 
 
@@ -106,7 +106,7 @@ class GrantServers(FakeServers):
 class TestDelivery:
     """A grant or a revocation that reached one server reaches the other one, or is undone."""
 
-    DOCTOR = Doctor(new_id(), "Dr Distant", CollectorKey.generate().thumbprint)
+    DOCTOR = Doctor(new_id(), "Dr Distant", CollectorKey.generate().thumbprint, GrantUse.COUNTS)
 
     @pytest.fixture(autouse=True)
     def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
