@@ -16,8 +16,9 @@ def open_cohort(
     roster: str,
     members: Members,
     terms: CohortTerms,
-) -> int:
-    """Dec(C') - sum over members and days of P(recordings) + B's noise, mod n.
+) -> bytes:
+    """Dec(C') - sum over members and days of P(recordings) + B's noise mod n, fixed-width
+    big-endian.
 
     The noise follows from the mask key and the roster, so a repetition draws the same.
 
@@ -30,4 +31,5 @@ def open_cohort(
         mask_key.total(public, pseudonym, day, n) for pseudonym, days in members for day, n in days
     )
     noise = packed(public, *terms.noise(mask_key.noise(roster)))
-    return (private_key.decrypt(ciphertext) - masks + noise) % public.n
+    number = (private_key.decrypt(ciphertext) - masks + noise) % public.n
+    return number.to_bytes(public.plaintext_bytes, "big")

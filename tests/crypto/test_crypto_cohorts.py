@@ -55,8 +55,7 @@ def opened(
 ) -> CohortCounts:
     key = private_key.public
     ciphertext, blind = blind_cohort(key, tallies, terms, SeededRandom(seed, roster.encode()))
-    number = open_cohort(private_key, mask_key, ciphertext, roster, MEMBERS, terms)
-    value = number.to_bytes(key.plaintext_bytes, "big")
+    value = open_cohort(private_key, mask_key, ciphertext, roster, MEMBERS, terms)
     return recover_cohort(value, blind, key, recordings_of(MEMBERS), terms)
 
 
