@@ -168,6 +168,7 @@ class KeyholderConfig:
     public_url: str
     aggregator_url: str
     openings_per_hour: int
+    recovery_delay_hours: int
     min_batch: int
     cohort_terms: CohortTerms
 
@@ -183,6 +184,7 @@ class KeyholderConfig:
             public_url=env.keyholder_url(),
             aggregator_url=env.aggregator_url(),
             openings_per_hour=env.number("OPENINGS_PER_HOUR", 600, 1, 1_000_000),
+            recovery_delay_hours=env.number("RECOVERY_DELAY_HOURS", 72, 1, 8760),
             min_batch=env.min_batch(),
             cohort_terms=env.cohort_terms(),
         )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import Flask, Response, request
 
+from crypto.webauthn import origin_of
+
 _PREFLIGHT_SECONDS = "600"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def register_cors(app: Flask, url: str, blueprints: frozenset[str]) -> None:
     """Lets pages of the origin of `url` call the endpoints of these blueprints."""
-    allowed = _origin(url)
+    allowed = origin_of(url)
 
     @app.after_request
     def add_headers(response: Response) -> Response:
@@ -26,13 +25,3 @@ def register_cors(app: Flask, url: str, blueprints: frozenset[str]) -> None:
                 response.headers["Access-Control-Allow-Headers"] = "Content-Type"
                 response.headers["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
         return response
-
-
-def _origin(url: str) -> str:
-    """The origin as browsers write it: lower case, without a default port."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    if parts.port is None or parts.port == _DEFAULT_PORTS.get(parts.scheme):
-        return f"{parts.scheme}://{host}"
-    return f"{parts.scheme}://{host}:{parts.port}"

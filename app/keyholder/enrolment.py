@@ -1,4 +1,7 @@
-"""Enrolment: pins a collector's public key for good, on A's word and the collector's proof."""
+"""Enrolment: pins a collector's first public key, on A's word and the collector's proof.
+
+Its thumbprint names the collector from then on. Further keys come by `app.keyholder.devices`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from app.common.database import in_transaction
-from app.common.problems import NotAllowed, Problem
+from app.common.problems import Problem
 from app.common.requests import json_body
+from app.keyholder.collector_keys import check_length, key_to_pin, pin
 from app.keyholder.context import keyholder
-from app.keyholder.tables import Collector, db
-from crypto.encoding import json_bytes, json_object, sha256_hex
-from crypto.errors import BadSignature, InvalidEncoding
-from crypto.jws import check_public_jwk, thumbprint
-from crypto.messages import Enrolment, EnrolmentProof
+from app.keyholder.log import Event, append
+from app.keyholder.tables import Collector, CollectorKey, db
+from crypto.encoding import sha256_hex
+from crypto.errors import BadSignature
+from crypto.jws import check_collector_jwk, thumbprint
+from crypto.messages import Enrolment, EnrolmentProof, LogKind, PinnedKey
 
 blueprint = Blueprint("enrolment", __name__)
 
@@ -29,66 +34,59 @@ class AlreadyEnrolled(Problem):
     status = 409
 
 
-class NotEnrolled(NotAllowed):
-    """The collector has no key here."""
-
-    slug = "not-enrolled"
-    title = "No key is enrolled for this collector"
-
-
 @blueprint.post("/v1/enrolments")
 def enrol() -> ResponseReturnValue:
     body = json_body(statement=str, proof=str, key=dict)
-    enrolment, public = _check(body["statement"], body["proof"], body["key"])
-    created = in_transaction(db, lambda: _pin(enrolment, public))
+    statement = body["statement"]
+    enrolment, key = _check(statement, body["proof"], body["key"])
+    created = in_transaction(db, lambda: _pin(enrolment, key, statement))
     answer = jsonify(collector=enrolment.collector, thumbprint=enrolment.thumbprint)
     return answer, 201 if created else 200
 
 
-def pinned(collector: str) -> Collector:
-    """The enrolled collector; raises NotEnrolled."""
-    row = db.session.get(Collector, collector)
-    if row is None:
-        raise NotEnrolled("Enrol the collector's key first.")
-    return row
-
-
-def pinned_key(row: Collector) -> dict[str, Any]:
-    """A collector's public key as a JWK."""
-    return json_object(row.key_jwk.encode())
-
-
-def _check(statement: str, proof: str, key: dict[str, Any]) -> tuple[Enrolment, dict[str, str]]:
+def _check(statement: str, proof: str, key: dict[str, Any]) -> tuple[Enrolment, PinnedKey]:
     now = time.time()
+    check_length(statement)
     enrolment = Enrolment.verify(statement, keyholder().statement_key.current(), now)
-    public = check_public_jwk(key)
-    if public["kty"] != "EC":
-        raise InvalidEncoding("a collector's key is on P-256 (ES256)")
+    public = check_collector_jwk(key)
     if thumbprint(public) != enrolment.thumbprint:
         raise BadSignature("the statement is for another key")
-    proven = EnrolmentProof.verify(proof, public, now)
+    asking = key_to_pin(public, enrolment.collector, enrolment.type)
+    proven = EnrolmentProof.verify(proof, asking, now)
     if (proven.statement_sha256, proven.jti) != (sha256_hex(statement.encode()), enrolment.jti):
         raise BadSignature("the proof is for another statement")
-    return enrolment, public
+    return enrolment, asking
 
 
-def _pin(enrolment: Enrolment, public: dict[str, str]) -> bool:
-    """Whether the key is new. One that is pinned stays: replacing it would hand over the counts."""
+def _pin(enrolment: Enrolment, key: PinnedKey, statement: str) -> bool:
+    """Whether the collector is new. The first key stays: another one would get the counts."""
     row = db.session.get(Collector, enrolment.collector)
+    known = db.session.get(CollectorKey, enrolment.thumbprint)
     if row is not None:
-        if (row.thumbprint, row.kind) != (enrolment.thumbprint, enrolment.kind.value):
+        first = (row.thumbprint, row.kind, known and known.type)
+        if first != (enrolment.thumbprint, enrolment.kind.value, enrolment.type.value):
             raise AlreadyEnrolled("This collector is enrolled with another key or kind.")
         return False
-    taken = db.select(Collector).filter_by(thumbprint=enrolment.thumbprint)
-    if db.session.execute(taken).first() is not None:
+    if known is not None:
         raise AlreadyEnrolled("This key belongs to another collector: make a key of its own.")
     db.session.add(
         Collector(
             collector=enrolment.collector,
             kind=enrolment.kind.value,
-            key_jwk=json_bytes(public).decode(),
             thumbprint=enrolment.thumbprint,
             enrolled_at=int(time.time()),
+        )
+    )
+    db.session.flush()
+    pin(key, statement, added_by=None)
+    append(
+        Event(
+            pseudonym=enrolment.collector,
+            actor=enrolment.collector,
+            thumbprint=enrolment.thumbprint,
+            kind=LogKind.ENROLMENT,
+            subject=enrolment.thumbprint,
+            message=statement,
         )
     )
     return True

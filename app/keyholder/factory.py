@@ -16,10 +16,18 @@ from app.common.migrate import check_at_head
 from app.common.problems import register_problem_handlers
 from app.common.request_log import log_requests
 from app.common.security_headers import API_POLICY, register_security_headers
-from app.keyholder import comparisons, enrolment, grants, openings
+from app.keyholder import (
+    comparisons,
+    devices,
+    enrolment,
+    grants,
+    openings,
+    recoveries,
+)
 from app.keyholder.context import Keyholder, keyholder
 from app.keyholder.cors import register_cors
 from app.keyholder.keys import KeyholderKeys
+from app.keyholder.log import api as log
 from app.keyholder.manifest import ManifestIssuer
 from app.keyholder.public_files import statement_key_file, worker_keys_file
 from app.keyholder.tables import db
@@ -58,7 +66,15 @@ def create_app(config: KeyholderConfig | None = None) -> Flask:
     log_requests(app)
     register_problem_handlers(app)
     register_security_headers(app, API_POLICY, https=config.public_url.startswith("https://"))
-    for_collectors = (manifest, enrolment.blueprint, grants.blueprint, openings.blueprint)
+    for_collectors = (
+        manifest,
+        enrolment.blueprint,
+        devices.blueprint,
+        recoveries.blueprint,
+        log.blueprint,
+        grants.blueprint,
+        openings.blueprint,
+    )
     for blueprint in (*for_collectors, comparisons.blueprint):
         app.register_blueprint(blueprint)
     register_cors(app, config.aggregator_url, frozenset(b.name for b in for_collectors))

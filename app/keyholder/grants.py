@@ -16,10 +16,11 @@ from flask.typing import ResponseReturnValue
 from app.common.database import in_transaction
 from app.common.problems import NotFound, Problem
 from app.common.requests import json_body
-from app.keyholder.enrolment import pinned, pinned_key
+from app.keyholder.collector_keys import lock_signer, pinned, verified
+from app.keyholder.log import Event, append
 from app.keyholder.tables import Collector, db
 from app.keyholder.tables import Grant as GrantRow
-from crypto.messages import CollectorKind, Grant, GrantUse, Revocation
+from crypto.messages import CollectorKind, Grant, GrantUse, LogKind, Revocation
 
 blueprint = Blueprint("grants", __name__)
 
@@ -59,20 +60,19 @@ class UnknownDoctor(Problem):
 @blueprint.post("/v1/grants")
 def grant() -> ResponseReturnValue:
     token = json_body(grant=str)["grant"]
-    owner = pinned(Grant.claimed(token).patient)
-    message = Grant.verify(token, pinned_key(owner), time.time())
-    if owner.kind != CollectorKind.PATIENT:
+    message, signer = verified(Grant, token, Grant.claimed(token).patient, time.time())
+    if pinned(message.patient).kind != CollectorKind.PATIENT:
         raise NotAPatient("Doctors have no tallies of their own.")
-    created = in_transaction(db, lambda: _store(message, token))
+    created = in_transaction(db, lambda: _store(message, token, signer))
     return jsonify(grant=message.grant), 201 if created else 200
 
 
 @blueprint.post("/v1/revocations")
 def revoke() -> ResponseReturnValue:
     token = json_body(revocation=str)["revocation"]
-    owner = pinned(Revocation.claimed(token).patient)
-    message = Revocation.verify(token, pinned_key(owner), time.time())
-    in_transaction(db, lambda: _end(message, token))
+    claim = Revocation.claimed(token)
+    message, signer = verified(Revocation, token, claim.patient, time.time())
+    in_transaction(db, lambda: _end(message, token, signer))
     return jsonify(grant=message.grant)
 
 
@@ -89,8 +89,9 @@ def granted_to(
     return set(db.session.execute(query).scalars())
 
 
-def _store(message: Grant, token: str) -> bool:
+def _store(message: Grant, token: str, signer: str) -> bool:
     """Whether the grant is new. One that was revoked stays so, whoever sends it again."""
+    lock_signer(message.patient, signer)
     # Before the row itself: the same grant, sent twice at once, must not stand in its own way.
     in_force = db.session.scalar(
         db.select(GrantRow.grant_id).filter_by(
@@ -133,13 +134,27 @@ def _store(message: Grant, token: str) -> bool:
             revoked_at=None,
         )
     )
+    append(_event(message, token, signer, LogKind.GRANT))
     return True
 
 
-def _end(message: Revocation, token: str) -> None:
+def _end(message: Revocation, token: str, signer: str) -> None:
+    lock_signer(message.patient, signer)
     row = db.session.get(GrantRow, message.grant, with_for_update=True)
     if row is None or row.patient != message.patient:
         raise NotFound("You have no such grant.")
     if row.revoked_at is None:
         row.revocation = token
         row.revoked_at = int(time.time())
+        append(_event(message, token, signer, LogKind.REVOCATION))
+
+
+def _event(message: Grant | Revocation, token: str, signer: str, kind: LogKind) -> Event:
+    return Event(
+        pseudonym=message.patient,
+        actor=message.patient,
+        thumbprint=signer,
+        kind=kind,
+        subject=message.grant,
+        message=token,
+    )

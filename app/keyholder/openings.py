@@ -15,9 +15,10 @@ from flask.typing import ResponseReturnValue
 from app.common.database import in_transaction
 from app.common.problems import InvalidRequest, NotAllowed, Problem
 from app.common.requests import json_body
+from app.keyholder.collector_keys import lock_signer, pinned, verified
 from app.keyholder.context import keyholder
-from app.keyholder.enrolment import pinned, pinned_key
 from app.keyholder.grants import granted_to
+from app.keyholder.log import Event, append
 from app.keyholder.served import range_digest
 from app.keyholder.tables import Collector, ServedTally, SpentOpening, db
 from crypto.encoding import b64u, sha256_hex, unb64u
@@ -27,6 +28,7 @@ from crypto.keyholder.opening import open_tally
 from crypto.messages import (
     Cell,
     CohortStatement,
+    LogKind,
     Opening,
     RangeCheckStatement,
     Statement,
@@ -39,6 +41,7 @@ MAX_BODY_BYTES = 2 << 20
 """The statement of a month for as many patients as fit takes some 100 kB."""
 
 _QUOTA_SECONDS = 3600
+_SMALL_BY_BITS = 128
 
 Scope = TallyStatement | RangeCheckStatement
 
@@ -77,11 +80,20 @@ class TooManyOpenings(Problem):
     retry_after = 600
 
 
+class BlindForgotten(Problem):
+    """What was decrypted is not uniform: A did not blind it, and B must not learn it."""
+
+    slug = "blind-forgotten"
+    title = "The aggregator did not blind this"
+    status = 422
+
+
 @blueprint.post("/v1/openings")
 def open_scope() -> ResponseReturnValue:
     request.max_content_length = MAX_BODY_BYTES
-    statement, opened = _check(presented())
-    in_transaction(db, lambda: _spend(statement))
+    shown = presented()
+    statement, opened = _check(shown)
+    in_transaction(db, lambda: _spend(statement, shown))
     sealed = seal(statement.recipient, value_info(statement.jti), _value(statement, opened))
     return jsonify(sealed_value=b64u(sealed))
 
@@ -90,12 +102,15 @@ def open_scope() -> ResponseReturnValue:
 class Presented:
     """A statement that its collector signed and A made, and what it is about: no more is checked.
 
-    `late` is why it is too late to open it, if it is.
+    `signer` is the thumbprint of the key under `opening`; `late` is why it is too late to open it,
+    if it is.
     """
 
     claim: Statement
     statement_sha256: str
     collector: Collector
+    opening: str
+    signer: str
     ciphertext: bytes  # empty where the statement is about none
     late: Expired | None
 
@@ -117,14 +132,15 @@ def presented() -> Presented:
     now = time.time()
     claim, too_late = _read_statement(statement, now)
     collector = pinned(claim.collector)
-    signed = Opening.verify(body["opening"], pinned_key(collector), now)
+    opening: str = body["opening"]
+    signed, signer = verified(Opening, opening, claim.collector, now)
     digest = sha256_hex(statement.encode())
     if (signed.statement_sha256, signed.jti) != (digest, claim.jti):
         raise BadSignature("the opening is for another statement")
     data = _ciphertext(claim, body["ciphertext"])
     if claim.thumbprint != collector.thumbprint:
         raise BadSignature("the statement is for another key of this collector")
-    return Presented(claim, digest, collector, data, too_late)
+    return Presented(claim, digest, collector, opening, signer, data, too_late)
 
 
 def _ciphertext(claim: Statement, text: str | None) -> bytes:
@@ -162,13 +178,11 @@ def _read_statement(token: str, now: float) -> tuple[Statement, Expired | None]:
 
 
 def _check_scope(claim: Scope, collector: Collector) -> None:
+    _check_granted(_pseudonyms(claim), collector)
     if isinstance(claim, TallyStatement):
-        _check_granted({cell.pseudonym for cell in claim.cells}, collector)
         _check_counted(claim.cells, claim.key_id)
         if len(claim.cells) > max_cells(keyholder().keys.paillier.public.bits):
             raise PlaintextOutOfRange("more cells than fit in one ciphertext: ask in parts")
-    else:
-        _check_granted({claim.pseudonym}, collector)
 
 
 def _digest(claim: RangeCheckStatement) -> bytes:
@@ -198,10 +212,14 @@ def _check_counted(cells: tuple[Cell, ...], key_id: str) -> None:
                 raise NotServed("More recordings than were compared for this patient and day.")
 
 
-def _spend(claim: Scope) -> None:
-    """Marks the nonce used, within the quota. One collector's openings queue up at its row."""
+def _spend(claim: Scope, shown: Presented) -> None:
+    """Marks the nonce used, within the quota, and logs who opens what.
+
+    One collector's openings queue up at its row. Grants are looked at again once the log is held:
+    an opening that stands after a revocation there was not granted.
+    """
     now = int(time.time())
-    db.session.get(Collector, claim.collector, with_for_update=True)
+    collector = lock_signer(claim.collector, shown.signer)
     if db.session.get(SpentOpening, claim.jti) is not None:
         raise AlreadyOpened("Ask the aggregator for a new statement.")
     recent = db.select(db.func.count()).where(
@@ -223,6 +241,32 @@ def _spend(claim: Scope) -> None:
             expires_at=claim.exp,
         )
     )
+    append(*_events(claim, shown))
+    _check_granted(_pseudonyms(claim), collector)
+
+
+def _events(claim: Scope, shown: Presented) -> list[Event]:
+    """An entry for each pseudonym of the scope: only how much of it, not which days."""
+    cells = _cells(claim)
+    return [
+        Event(
+            pseudonym=pseudonym,
+            actor=claim.collector,
+            thumbprint=shown.signer,
+            kind=LogKind.TALLY if cells else LogKind.RANGE_CHECK,
+            subject=claim.jti,
+            message=shown.opening,
+            cells=sum(cell.pseudonym == pseudonym for cell in cells),
+            recordings=sum(cell.recordings for cell in cells if cell.pseudonym == pseudonym),
+        )
+        for pseudonym in sorted(_pseudonyms(claim))
+    ]
+
+
+def _pseudonyms(claim: Scope) -> set[str]:
+    if isinstance(claim, TallyStatement):
+        return {cell.pseudonym for cell in claim.cells}
+    return {claim.pseudonym}
 
 
 def _cells(claim: Scope) -> tuple[Cell, ...]:
@@ -238,4 +282,15 @@ def _value(claim: Scope, opened: Ciphertext | bytes) -> bytes:
     if isinstance(opened, bytes):
         return opened
     keys = keyholder().keys
-    return open_tally(keys.paillier, keys.masks, opened, _cells(claim))
+    value = open_tally(keys.paillier, keys.masks, opened, _cells(claim))
+    check_blinded(value)
+    return value
+
+
+def check_blinded(value: bytes) -> None:
+    """Raises BlindForgotten for a number that A's uniform blind leaves once in 2^127 openings."""
+    if (
+        int.from_bytes(value, "big") >> (keyholder().keys.paillier.public.bits - _SMALL_BY_BITS)
+        == 0
+    ):
+        raise BlindForgotten("Tell the aggregator's operator; nothing was opened.")

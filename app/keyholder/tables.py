@@ -27,17 +27,94 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 
+TOKEN_CHARS = 4096
+"""The longest message of a collector that is kept; with a passkey's certificate it takes 1,700."""
+
 
 class Collector(Base):
-    """A collector's pinned public key."""
+    """Who was enrolled. The thumbprint of the first key names the collector, in force or not."""
 
     __tablename__ = "collectors"
 
     collector: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    key_jwk: Mapped[str] = mapped_column(String(512))
     thumbprint: Mapped[str] = mapped_column(String(64), unique=True)
     enrolled_at: Mapped[int]
+
+
+class CollectorKey(Base):
+    """A public key of a collector: what its messages are verified with, until it is revoked."""
+
+    __tablename__ = "collector_keys"
+
+    thumbprint: Mapped[str] = mapped_column(String(64), primary_key=True)
+    collector: Mapped[str] = mapped_column(ForeignKey("collectors.collector"), index=True)
+    key_jwk: Mapped[str] = mapped_column(String(512))
+    type: Mapped[str] = mapped_column(String(16))
+    rp_id: Mapped[str | None] = mapped_column(String(255))
+    # What brought it here: A's enrolment, a device message by `added_by`, or a recovery.
+    message: Mapped[str] = mapped_column(String(TOKEN_CHARS))
+    added_by: Mapped[str | None] = mapped_column(String(64))
+    added_at: Mapped[int]
+    revoked_at: Mapped[int | None]
+
+
+class Recovery(Base):
+    """A new key that asks to become the only one of a collector; somebody approved it."""
+
+    __tablename__ = "recoveries"
+
+    jti: Mapped[str] = mapped_column(String(32), primary_key=True)
+    collector: Mapped[str] = mapped_column(ForeignKey("collectors.collector"), index=True)
+    thumbprint: Mapped[str] = mapped_column(String(64))
+    recovery: Mapped[str] = mapped_column(String(TOKEN_CHARS))
+    asked_at: Mapped[int]
+    # NULL until it has the approvals that it takes; then the end of the delay.
+    completes_at: Mapped[int | None]
+    completed_at: Mapped[int | None]
+    cancelled_at: Mapped[int | None]
+
+
+class RecoveryApproval(Base):
+    """Who vouched for a recovery: `aggregator`, or a doctor."""
+
+    __tablename__ = "recovery_approvals"
+
+    jti: Mapped[str] = mapped_column(ForeignKey("recoveries.jti"), primary_key=True)
+    approver: Mapped[str] = mapped_column(String(32), primary_key=True)
+    approval: Mapped[str] = mapped_column(String(TOKEN_CHARS))
+    approved_at: Mapped[int]
+
+
+class LogEntry(Base):
+    """An entry of the log (`crypto.messages.LogEntry`) with its hash; nothing ever changes one."""
+
+    __tablename__ = "log_entries"
+    __table_args__ = (Index("ix_log_entries_own", "pseudonym", "seq"),)
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[int]
+    pseudonym: Mapped[str] = mapped_column(String(32))
+    actor: Mapped[str] = mapped_column(String(32))
+    thumbprint: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(64))
+    message_sha256: Mapped[str] = mapped_column(String(64))
+    cells: Mapped[int]
+    recordings: Mapped[int]
+    prev: Mapped[str] = mapped_column(String(64))
+    own_prev: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class LogHead(Base):
+    """The last entry, in one row: who appends locks it."""
+
+    __tablename__ = "log_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int]
+    hash: Mapped[str] = mapped_column(String(64))
 
 
 class Grant(Base):
@@ -62,8 +139,8 @@ class Grant(Base):
     doctor: Mapped[str] = mapped_column(String(32), index=True)
     doctor_thumbprint: Mapped[str] = mapped_column(String(64))
     use: Mapped[str] = mapped_column(String(16))
-    grant: Mapped[str] = mapped_column(String(2048))
-    revocation: Mapped[str | None] = mapped_column(String(2048))
+    grant: Mapped[str] = mapped_column(String(TOKEN_CHARS))
+    revocation: Mapped[str | None] = mapped_column(String(TOKEN_CHARS))
     granted_at: Mapped[int]
     revoked_at: Mapped[int | None]
 

@@ -49,6 +49,8 @@ class LogKind(StrEnum):
     RECOVERY_COMPLETION = "recovery-completion"  # [thumbprint of the new key]
     TALLY = "tally"  # [jti]: an opening of counts
     RANGE_CHECK = "range-check"  # [jti]: an opening of a range's check
+    ROSTER = "roster"  # [roster]
+    COHORT = "cohort"  # [roster]: an entry of each patient counted in, and one of the clinic
 
 
 @dataclass(frozen=True, kw_only=True)

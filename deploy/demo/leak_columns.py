@@ -22,7 +22,19 @@ from client.uploading import State
 from crypto.encoding import check_day, check_hash, check_id, json_object
 from crypto.errors import CryptoError
 from crypto.jws import check_public_jwk
-from crypto.messages import Grant, RangeProposal, Revocation, SignedMessage
+from crypto.messages import (
+    MAX_CELLS,
+    Device,
+    Enrolment,
+    Grant,
+    KeyType,
+    LogKind,
+    RangeProposal,
+    Recovery,
+    RecoveryApproval,
+    Revocation,
+    SignedMessage,
+)
 from deploy.demo.evidence import Known, Leak
 
 Meaning = Callable[[Any, Known], bool]
@@ -31,6 +43,8 @@ Columns = Mapping[str, Meaning]
 _LONGEST_AHEAD = 400 * 86_400
 """Seconds: no token, lease or kept answer lives longer than this after the run."""
 _MOST_ROWS = 20
+_MOST_ENTRIES = 500
+"""In B's log after a run."""
 _MOST_ATTEMPTS = 4
 _SEED_BYTES = 1 + 12 + 32 + 16
 """Version, nonce, seed and tag of a sealed seed."""
@@ -139,6 +153,12 @@ def _jwk(text: Any) -> None:
     check_public_jwk(json_object(text.encode()))
 
 
+def _key_message(value: Any, known: Known) -> bool:
+    """What brings a key to B: A's enrolment, another key's word, or a recovery."""
+    kinds: tuple[type[SignedMessage], ...] = (Enrolment, Device, Recovery)
+    return any(_signed(kind)(value, known) for kind in kinds)
+
+
 def _seed(value: Any, known: Known) -> bool:  # noqa: ARG001
     return isinstance(value, bytes) and len(value) == _SEED_BYTES
 
@@ -153,6 +173,8 @@ _day = _reads(check_day)
 _key = _reads(_jwk)
 _thumbprint = _matches(r"[A-Za-z0-9_-]{43}")
 _row = _number(1, lambda _: _MOST_ROWS)
+_actor = _matches(r"[0-9a-f]{32}|aggregator")
+_entries = _number(0, lambda _: _MOST_ENTRIES)
 _recordings = _number(0, lambda known: len(known.recordings))
 _kind = _one_of("patient", "doctor", "operator")
 _alembic = {"version_num": _matches(r"\w{1,32}")}
@@ -249,10 +271,52 @@ KEYHOLDER: Mapping[str, Columns] = {
     "collectors": {
         "collector": _id,
         "kind": _kind,
-        "key_jwk": _key,
         "thumbprint": _thumbprint,
         "enrolled_at": _time,
     },
+    "collector_keys": {
+        "thumbprint": _thumbprint,
+        "collector": _id,
+        "key_jwk": _key,
+        "type": _one_of(*KeyType),
+        "rp_id": _maybe(_matches(r"[a-z0-9.:-]{1,255}")),
+        "message": _key_message,
+        "added_by": _maybe(_thumbprint),
+        "added_at": _time,
+        "revoked_at": _maybe(_time),
+    },
+    "recoveries": {
+        "jti": _id,
+        "collector": _id,
+        "thumbprint": _thumbprint,
+        "recovery": _signed(Recovery),
+        "asked_at": _time,
+        "completes_at": _maybe(_time),
+        "completed_at": _maybe(_time),
+        "cancelled_at": _maybe(_time),
+    },
+    "recovery_approvals": {
+        "jti": _id,
+        "approver": _actor,
+        "approval": _signed(RecoveryApproval),
+        "approved_at": _time,
+    },
+    "log_entries": {
+        "seq": _entries,
+        "at": _time,
+        "pseudonym": _id,
+        "actor": _actor,
+        "thumbprint": _thumbprint,
+        "kind": _one_of(*LogKind),
+        "subject": _matches(r"[0-9a-f]{32}|[A-Za-z0-9_-]{43}"),
+        "message_sha256": _hash,
+        "cells": _number(0, lambda _: MAX_CELLS),
+        "recordings": _recordings,
+        "prev": _hash,
+        "own_prev": _hash,
+        "hash": _hash,
+    },
+    "log_head": {"id": _number(1, lambda _: 1), "seq": _entries, "hash": _hash},
     "grants": {
         "grant_id": _id,
         "patient": _id,

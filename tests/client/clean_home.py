@@ -18,9 +18,9 @@ from client.uploading import State, recording_id
 from crypto.at_rest import StorageKey
 from crypto.comparison.messages import SecondAnswerItem, encode_second_answer
 from crypto.encoding import b64u, new_id, sha256_hex
-from crypto.jws import CollectorKey, doctor_code
+from crypto.jws import CollectorKey, SigningKey, doctor_code
 from crypto.keyholder.private_key import PrivateKey
-from crypto.messages import Grant, RangeProposal
+from crypto.messages import CollectorKind, Enrolment, Grant, KeyType, RangeProposal
 from crypto.slots import pack_range
 from deploy.demo.evidence import Known, KnownPerson, KnownRecording
 from models.synthesis import phonocardiogram, silence, wav_bytes
@@ -223,6 +223,17 @@ class CleanHome:
             iat=self.now,
         ).sign(self.keys["patient"])
 
+    def _enrolment(self, kind: str, key: CollectorKey) -> str:
+        return Enrolment(
+            collector=self.pseudonyms[kind],
+            kind=CollectorKind(kind),
+            thumbprint=key.thumbprint,
+            type=KeyType.SOFTWARE,
+            jti=new_id(),
+            iat=self.now,
+            exp=self.now + 300,
+        ).sign(SigningKey.generate())
+
     def _make_keyholder(self) -> None:
         engine = create_engine(f"sqlite:///{self.keyholder}")
         keyholder.Base.metadata.create_all(engine)
@@ -235,9 +246,19 @@ class CleanHome:
                     keyholder.Collector(
                         collector=self.pseudonyms[kind],
                         kind=kind,
-                        key_jwk=json.dumps(key.public_jwk),
                         thumbprint=key.thumbprint,
                         enrolled_at=self.now,
+                    )
+                )
+                session.flush()
+                session.add(
+                    keyholder.CollectorKey(
+                        thumbprint=key.thumbprint,
+                        collector=self.pseudonyms[kind],
+                        key_jwk=json.dumps(key.public_jwk),
+                        type="software",
+                        message=self._enrolment(kind, key),
+                        added_at=self.now,
                     )
                 )
             session.add(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.keyholder.cors import _origin
+from crypto.webauthn import origin_of
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from app.keyholder.cors import _origin
     ],
 )
 def test_an_origin_is_written_as_browsers_write_it(url: str, origin: str) -> None:
-    assert _origin(url) == origin
+    assert origin_of(url) == origin

@@ -8,7 +8,18 @@ from flask import Flask
 from app.common.body_deadline import BodyDeadline
 from tests.keyholder.world import World, slug
 
-FOR_COLLECTORS = ["/v1/enrolments", "/v1/grants", "/v1/revocations", "/v1/openings"]
+FOR_COLLECTORS = [
+    "/v1/enrolments",
+    "/v1/grants",
+    "/v1/revocations",
+    "/v1/devices",
+    "/v1/device-removals",
+    "/v1/recoveries",
+    "/v1/recoveries/<jti>/cancellation",
+    "/v1/recoveries/<jti>/completion",
+    "/v1/log",
+    "/v1/openings",
+]
 FOR_THE_AGGREGATOR = ["/v1/comparison-sessions", "/v1/comparisons"]
 PAGE = "http://127.0.0.1:8000"
 FOREIGN = ["http://127.0.0.1:8002", "https://127.0.0.1:8000", "null", "http://evil.example"]
@@ -82,7 +93,7 @@ def test_bodies_that_are_no_json_object_are_refused(world: World, path: str) -> 
     assert slug(world.client.get(path)) == "method-not-allowed"
 
 
-@pytest.mark.parametrize("path", FOR_COLLECTORS[:3])
+@pytest.mark.parametrize("path", FOR_COLLECTORS[:6])
 def test_small_messages_have_a_small_limit(world: World, path: str) -> None:
     answer = world.client.post(path, json={"grant": "A" * 20_000})
     assert slug(answer) == "request-entity-too-large"

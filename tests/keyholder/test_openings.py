@@ -340,3 +340,14 @@ def test_fields_must_be_exactly_those(world: World, owner: Party, tally: Tally) 
 def test_statements_that_cannot_be_are_not_even_signed() -> None:
     with pytest.raises(InvalidEncoding):
         Cell(pseudonym=new_id(), days=((DAY, 1 << 24),))
+
+
+def test_a_sum_that_was_not_blinded_does_not_open(world: World, tally: Tally, owner: Party) -> None:
+    """A forgot its blind: what B would answer is the count itself."""
+    public = world.keys.paillier.public
+    for blind in (0, 1, (1 << (public.bits - 129)) - 1):
+        bare = tally.ciphertext.add(public.constant(blind)).rerandomised()
+        asked = altered(world.ask(owner, tally), ciphertext_sha256=sha256_hex(bare.to_wire()))
+        asked.ciphertext = bare.to_wire()
+        assert slug(asked.send()) == "blind-forgotten"
+        assert slug(asked.send()) == "already-opened"

@@ -18,14 +18,19 @@ from crypto.comparison.fast import Counted
 from crypto.comparison.positions import RangePosition, RecordingPosition
 from crypto.encoding import b64u, new_id, sha256_hex, unb64u
 from crypto.hpke import value_info
-from crypto.jws import CollectorKey, SigningKey, thumbprint
+from crypto.jws import CollectorKey, SigningKey
 from crypto.messages import (
     Cell,
     CollectorKind,
+    Device,
+    DeviceProof,
+    DeviceRemoval,
     Enrolment,
     EnrolmentProof,
     Grant,
     KeyType,
+    LogEntry,
+    LogRequest,
     Opening,
     RangeCheckStatement,
     Revocation,
@@ -37,7 +42,9 @@ from crypto.paillier import Ciphertext
 from crypto.service_auth import authorization
 from crypto.slots import Counts, rate_count_offset
 from crypto.unsealing import SealingKey
+from crypto.wire import from_record
 from tests.keyholder.comparing import Comparing
+from tests.support.authenticator import PasskeySession
 
 DAY = "2026-03-01"
 
@@ -52,12 +59,23 @@ def slug(answer: TestResponse) -> str:
 
 @dataclass
 class Party:
-    """A collector with its signing key and a one-time sealing key."""
+    """A collector with its signing key and a one-time sealing key.
+
+    `root` is the thumbprint of the collector's first key, where `key` is a further one.
+    """
 
     kind: CollectorKind
     collector: str = field(default_factory=new_id)
-    key: CollectorKey = field(default_factory=CollectorKey.generate)
+    key: CollectorKey | PasskeySession = field(default_factory=CollectorKey.generate)
+    root: str = ""
     one_time: SealingKey = field(default_factory=SealingKey.generate)
+
+    def __post_init__(self) -> None:
+        self.root = self.root or self.key.thumbprint
+
+    @property
+    def type(self) -> KeyType:
+        return KeyType.PASSKEY if isinstance(self.key, PasskeySession) else KeyType.SOFTWARE
 
 
 @dataclass
@@ -78,7 +96,7 @@ class World:
             "collector": party.collector,
             "kind": party.kind,
             "thumbprint": party.key.thumbprint,
-            "type": KeyType.SOFTWARE,
+            "type": party.type,
             "jti": new_id(),
             "iat": now,
             "exp": now + 300,
@@ -101,7 +119,7 @@ class World:
             grant=new_id(),
             patient=patient.collector,
             doctor=doctor.collector,
-            doctor_thumbprint=doctor.key.thumbprint,
+            doctor_thumbprint=doctor.root,
             iat=int(time.time()),
         )
 
@@ -115,6 +133,58 @@ class World:
         message = Revocation(grant=grant, patient=owner.collector, iat=int(time.time()))
         token = message.sign((signer or owner).key)
         return self.client.post("/v1/revocations", json={"revocation": token})
+
+    # Further devices, and the log
+
+    def device_of(self, party: Party, key: CollectorKey | PasskeySession | None = None) -> Party:
+        """The same person at another device, whose key is not known yet."""
+        return Party(party.kind, party.collector, key or CollectorKey.generate(), party.root)
+
+    def device(self, older: Party, further: Party, **other: Any) -> dict[str, str]:
+        """The body that takes a further device in."""
+        fields = {
+            "collector": further.collector,
+            "key": further.key.public_jwk,
+            "type": further.type,
+            "jti": new_id(),
+            "iat": int(time.time()),
+            **other,
+        }
+        token = Device(**fields).sign(older.key)
+        proof = DeviceProof(device_sha256=sha256_hex(token.encode()), jti=fields["jti"])
+        return {"device": token, "proof": proof.sign(further.key)}
+
+    def with_device(self, older: Party, key: PasskeySession | None = None) -> Party:
+        """A further device that was taken in."""
+        further = self.device_of(older, key)
+        answer = self.client.post("/v1/devices", json=self.device(older, further))
+        assert answer.status_code == 201, answer.text
+        return further
+
+    def remove(self, by: Party, removed: Party, **other: Any) -> TestResponse:
+        message = DeviceRemoval(
+            **{
+                "collector": by.collector,
+                "thumbprint": removed.key.thumbprint,
+                "jti": new_id(),
+                "iat": int(time.time()),
+                **other,
+            }
+        )
+        return self.client.post("/v1/device-removals", json={"removal": message.sign(by.key)})
+
+    def log_request(self, party: Party, after: int = 0, **other: Any) -> LogRequest:
+        now = int(time.time())
+        fields = {"collector": party.collector, "after": after, "jti": new_id()}
+        return LogRequest(**fields | {"iat": now, "exp": now + 300} | other)
+
+    def log(self, party: Party, after: int = 0) -> list[LogEntry]:
+        """What the party reads of the log, checked to its head."""
+        asked = self.log_request(party, after)
+        answer = self.client.post("/v1/log", json={"request": asked.sign(party.key)})
+        assert answer.status_code == 200, answer.text
+        assert answer.json is not None
+        return [from_record(LogEntry, entry) for entry in answer.json["entries"]]
 
     # Comparisons
 
@@ -189,7 +259,7 @@ class World:
         now = int(time.time())
         return {
             "collector": party.collector,
-            "thumbprint": thumbprint(party.key.public_jwk),
+            "thumbprint": party.root,
             "recipient": party.one_time.public,
             "key_id": self.key_id,
             "jti": new_id(),
@@ -219,7 +289,10 @@ class Asked:
     blind: bytes
 
     def body(
-        self, signer: CollectorKey | None = None, issuer: SigningKey | None = None, **other: Any
+        self,
+        signer: CollectorKey | PasskeySession | None = None,
+        issuer: SigningKey | None = None,
+        **other: Any,
     ) -> dict[str, Any]:
         token = self.statement.sign(issuer or self.world.statement_key)
         opening = Opening(
