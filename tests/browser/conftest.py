@@ -13,6 +13,7 @@ from tests.browser.browsers import Complaints, launch, private_window
 from tests.browser.cast import Cast, gather
 from tests.browser.recordings import Recordings
 from tests.browser.static_site import static_site
+from tests.support.fixtures import make_system
 from tests.support.launch import LAUNCHER
 
 
@@ -66,6 +67,13 @@ def window(browser: Browser, complaints: Complaints) -> Iterator[Window]:
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
     return Recordings(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture(scope="session")
+def named_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    """A system of its own under a name, where passkeys work; shared like `running_system`."""
+    with make_system(tmp_path_factory.mktemp("named"), host="localhost") as system:
+        yield system
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 PASSWORD = "a quiet beat at night"
 PATIENCE_MS = 60_000
+CODE = re.compile("^[A-Z2-7]{4}(-[A-Z2-7]{4}){3}$")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,27 @@ class Person:
         self.sign_up(name)
         self.expect_key()
         self.login_name = self.page.locator("#login-name").inner_text()
+
+    def code_of_this_browser(self) -> str:
+        """Asks to be let in from another device; answers the code that is to be compared."""
+        self.open("/keys")
+        self.page.get_by_label("What you call this device").fill("Travelling")
+        self.page.get_by_role("button", name="Keep the key in this browser").click()
+        code = self.page.locator("#waiting-code")
+        expect(code).to_have_text(CODE)
+        return code.inner_text()
+
+    def let_in(self, code: str) -> None:
+        """Lets the device that shows this code in."""
+        self.open("/keys")
+        asking = self.page.locator("#request-list li", has_text=code)
+        asking.get_by_role("button", name="Yes, let it in").click()
+        expect(self.page.locator("#keys-status")).to_contain_text("may go in")
+
+    def connect(self, other: Person) -> None:
+        """Gives this browser a key, with the help of one that has one."""
+        other.let_in(self.code_of_this_browser())
+        expect(self.page.locator("#key-list")).to_contain_text("This browser.")
 
     def expect_key(self) -> None:
         expect(self.page.locator("#key-state")).to_have_text(
@@ -141,7 +163,7 @@ class Doctor(Person):
     def code(self) -> str:
         self.open("/account")
         code = self.page.locator("#doctor-code")
-        expect(code).to_have_text(re.compile("^[A-Z2-7]{4}(-[A-Z2-7]{4}){3}$"))
+        expect(code).to_have_text(CODE)
         return code.inner_text()
 
     def row(self, patient: str) -> dict[str, str]:

@@ -39,6 +39,10 @@ class Authenticator:
         for credential in other.credentials():
             self._devtools.send("WebAuthn.addCredential", self._id | {"credential": credential})
 
+    def forget(self) -> None:
+        """Has no passkeys any more."""
+        self._devtools.send("WebAuthn.clearCredentials", self._id)
+
     def recognise(self, person: bool) -> None:
         """Whether it recognises its person from now on."""
         sent = self._id | {"isUserVerified": person}

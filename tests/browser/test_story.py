@@ -364,7 +364,6 @@ def test_another_browser_sends_but_cannot_open(
     expect(travelling.page.locator("#elsewhere")).to_be_visible()
     expect(travelling.page.get_by_label("Doctor code")).to_be_hidden()
 
-    at_home.log_in(at_home.login_name)
     at_home.open("/recordings")
     assert at_home.counts() == Counts(1, 1, 0)
 

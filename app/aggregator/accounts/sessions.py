@@ -22,12 +22,11 @@ def register_loaders(login_manager: LoginManager) -> None:
 
 
 def log_in(account: Account) -> None:
-    """Begins a new session for the account; its older cookies stop working.
+    """Begins a session in this browser; others of the account go on, as a person has several.
 
     The browser gets a voucher as well: strangers who guess at the password do not lock it out.
     """
     account_id, login = account.id, account.login
-    renew_session(account_id)
     session.clear()
     session.permanent = True
     login_user(db.session.get_one(Account, account_id))

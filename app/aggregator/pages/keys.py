@@ -10,14 +10,14 @@ from app.aggregator.tables import AccountKind
 
 
 @pages.get("/keys")
-@only(AccountKind.PATIENT, AccountKind.DOCTOR)
+@only(AccountKind.PATIENT, AccountKind.DOCTOR, AccountKind.CLINIC)
 def keys() -> str:
     """Connect this browser, let others in, remove keys, recover a lost one."""
     return render_template("pages/keys.html")
 
 
 @pages.get("/log")
-@only(AccountKind.PATIENT, AccountKind.DOCTOR)
+@only(AccountKind.PATIENT, AccountKind.DOCTOR, AccountKind.CLINIC)
 def log() -> str:
     """The key holder's log of this account, checked in the browser."""
     return render_template("pages/log.html")
