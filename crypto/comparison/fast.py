@@ -33,7 +33,7 @@ from crypto.comparison.parameters import (
 )
 from crypto.comparison.positions import Position, RangePosition, RecordingPosition
 from crypto.comparison.session import EvaluatorSession
-from crypto.errors import ProtocolViolation
+from crypto.errors import ForeignKey, ProtocolViolation
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import KERNEL, RandomSource
 from crypto.slots import ZONES, rate_count_offset
@@ -105,6 +105,9 @@ class FastInitiator:
             PlaintextOutOfRange: more items than a batch has.
             ForeignKey: a ciphertext under another key.
         """
+        for item in items:
+            if item.ciphertext is not None and item.ciphertext.key != self._key:
+                raise ForeignKey("a comparison under another key than the session's")
         recordings = [item for item in items if isinstance(item.position, RecordingPosition)]
         differences = [item.ciphertext for item in recordings if item.ciphertext is not None]
         ranges = [
@@ -141,10 +144,15 @@ class FastInitiator:
         """What came out, in the order of the request's positions.
 
         Raises:
-            ProtocolViolation: the answer has other sizes than the request asks for.
+            ForeignKey, ProtocolViolation: the request was made under another key or in another
+                session, or the answer has other sizes than the request asks for.
             InvalidEncoding, CiphertextOutOfRange: see `decode_answer`, `PublicKey.parse_all`.
         """
         asked, got = decode_request(request), decode_answer(answer)
+        if asked.key_id != self._key.key_id:
+            raise ForeignKey("the answer to a request under another key")
+        if asked.name.session != self._session.session:
+            raise ProtocolViolation("the answer to a request of another session")
         compared, checked = asked.compared, asked.checked
         layout = Layout(self._parameters, self._key.bits, len(compared), len(checked))
         recording_tables, range_tables = split_tables(layout, got.tables)
