@@ -13,6 +13,7 @@ from app.aggregator.access import PAGES, register_access
 from app.aggregator.accounts.api import accounts
 from app.aggregator.accounts.sessions import register_loaders
 from app.aggregator.blobs import open_blob_store
+from app.aggregator.cohorts.api import cohorts
 from app.aggregator.consents.api import consents
 from app.aggregator.extensions import csrf, limiter, login_manager
 from app.aggregator.internal.api import internal
@@ -40,7 +41,7 @@ MAX_BODY_BYTES = 256 << 10
 """Largest body but that of an upload, which has its own limit."""
 
 _ROOT = Path(__file__).resolve().parents[2]
-_API = (accounts, recordings, tallies, consents, ranges, openings, internal)
+_API = (accounts, recordings, tallies, consents, ranges, openings, cohorts, internal)
 
 
 def create_app(

@@ -12,7 +12,7 @@ import httpx
 from app.common.problems import Problem
 from config import AggregatorConfig
 from crypto import jws
-from crypto.encoding import json_object
+from crypto.encoding import check_id, json_bytes, json_object
 from crypto.errors import BadSignature, CryptoError, InvalidEncoding
 from crypto.jws import SigningKey
 from crypto.messages import KeyState, Manifest
@@ -28,6 +28,7 @@ RETRY_SECONDS = 2
 _TIMEOUT = httpx.Timeout(120, connect=3)
 _MANIFEST_TIMEOUT = httpx.Timeout(5, connect=2)
 _MSGPACK = "application/msgpack"
+_JSON = "application/json"
 
 
 class KeyholderUnavailable(Problem):
@@ -44,11 +45,13 @@ class KeyholderRefused(Exception):
 
     Attributes:
         slug: of the problem, for instance `position-out-of-order`.
+        item: index of the position that it is about, where it is about one.
     """
 
-    def __init__(self, slug: str) -> None:
+    def __init__(self, slug: str, item: int | None = None) -> None:
         super().__init__(slug)
         self.slug = slug
+        self.item = item
 
 
 class UntrustedManifest(KeyholderUnavailable):
@@ -109,7 +112,7 @@ class KeyholderClient:
 
     @property
     def answered(self) -> bool:
-        """Whether it answered when its manifest was last asked for."""
+        """Whether it answered when it was last asked for its manifest, or for something since."""
         return self._answered
 
     def paillier_key(self, key_id: str) -> PublicKey | None:
@@ -120,33 +123,51 @@ class KeyholderClient:
                     return PublicKey(entry.n)
         return None
 
-    def compare_first(self, request: bytes) -> bytes:
-        """The first round of a comparison (msgpack both ways).
+    def open_session(self, request: bytes) -> bytes:
+        """Base transfers of a new session of comparisons (msgpack in, group elements out).
 
         Raises:
-            KeyholderUnavailable: send the identical request again later.
+            KeyholderUnavailable: try again later.
             KeyholderRefused: it will not be answered.
         """
-        return self._post("/v1/comparisons/first", request)
+        return self._post("/v1/comparison-sessions", request)
 
-    def compare_second(self, request: bytes) -> bytes:
-        """The second round; raises as `compare_first`."""
-        return self._post("/v1/comparisons/second", request)
+    def compare(self, request: bytes) -> bytes:
+        """A batch of comparisons (msgpack both ways); the identical request may be sent again.
 
-    def _post(self, path: str, body: bytes) -> bytes:
+        Raises:
+            KeyholderUnavailable: send it again later.
+            KeyholderRefused: nothing of it was served, unless it is `batch-already-served`.
+        """
+        return self._post("/v1/comparisons", request)
+
+    def cohort_members(self, roster: str) -> list[str]:
+        """The pseudonyms that a cohort of this roster would count in, in order.
+
+        Raises:
+            KeyholderUnavailable: try again later.
+            KeyholderRefused: it will not be answered.
+        """
+        body = json_bytes({"roster": roster})
+        answer = json_object(self._post("/v1/cohort-members", body, _JSON))
+        return [check_id(pseudonym) for pseudonym in answer.get("members", ())]
+
+    def _post(self, path: str, body: bytes, content_type: str = _MSGPACK) -> bytes:
         headers = {
             "Authorization": authorization(self._key, "keyholder", "POST", path, body),
-            "Content-Type": _MSGPACK,
+            "Content-Type": content_type,
         }
         try:
             response = self._http.post(path, content=body, headers=headers)
         except httpx.HTTPError as error:
+            self._answered = False
             raise KeyholderUnavailable(f"No answer: {type(error).__name__}.") from error
         if response.is_success:
             return response.content
         if response.status_code >= 500 or response.status_code in (408, 425, 429):
+            self._answered = False
             raise KeyholderUnavailable(f"It answered {response.status_code}.")
-        raise KeyholderRefused(_slug(response))
+        raise _refusal(response)
 
     def _ask(self) -> None:
         try:
@@ -194,11 +215,15 @@ class KeyholderClient:
             ) from error
 
 
-def _slug(response: httpx.Response) -> str:
+def _refusal(response: httpx.Response) -> KeyholderRefused:
     try:
-        kind = json_object(response.content).get("type")
+        problem = json_object(response.content)
     except InvalidEncoding:
-        kind = None
-    if not isinstance(kind, str):
-        return f"http-{response.status_code}"
-    return kind.removeprefix("urn:hushbeat:problem:")
+        problem = {}
+    kind, item = problem.get("type"), problem.get("item")
+    slug = (
+        kind.removeprefix("urn:hushbeat:problem:")
+        if isinstance(kind, str)
+        else f"http-{response.status_code}"
+    )
+    return KeyholderRefused(slug, item if type(item) is int else None)

@@ -10,7 +10,16 @@ from enum import StrEnum
 
 from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -40,7 +49,7 @@ class RecordingState(StrEnum):
 
 
 class RangeState(StrEnum):
-    """PROPOSED -> CHECKED (lo <= hi compared) -> ACTIVE or REFUSED; an ACTIVE one ends REPLACED."""
+    """PROPOSED -> CHECKED (compared) -> ACTIVE or REFUSED; an ACTIVE one ends REPLACED."""
 
     PROPOSED = "proposed"
     CHECKED = "checked"
@@ -64,7 +73,7 @@ class Account(UserMixin, Base):  # type: ignore[misc]
     key_jwk: Mapped[str | None] = mapped_column(String(512))
     thumbprint: Mapped[str | None] = mapped_column(String(64), unique=True)
     doctor_code: Mapped[str | None] = mapped_column(String(19), unique=True)
-    # Renewed at every login and password change: a stolen older session cookie stops working.
+    # Shared by the browsers that are logged in; renewed by logging out and by another password.
     session_id: Mapped[str] = mapped_column(String(32), unique=True)
     created_at: Mapped[int] = mapped_column(BigInteger)
 
@@ -88,7 +97,17 @@ class Recording(Base):
     """A sealed recording on its way. The row is the truth, a Celery message is a hint."""
 
     __tablename__ = "recordings"
-    __table_args__ = (Index("ix_recordings_state", "state", "lease_until"),)
+    __table_args__ = (
+        Index("ix_recordings_state", "state", "lease_until"),
+        # Those that wait for their comparison, oldest first.
+        Index(
+            "ix_recordings_reported",
+            "uploaded_at",
+            "id",
+            sqlite_where=text("state = 'reported'"),
+            postgresql_where=text("state = 'reported'"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
@@ -118,12 +137,15 @@ class Recording(Base):
 class Comparison(Base):
     """A position (pseudonym, day, number) that the aggregator compares with the key holder.
 
-    Written before the first message, so that everything sent for a position is the same after a
-    crash: the seed of A's randomness (sealed) and the range that was in force.
+    Written when its batch is reserved: the range and the age band that hold are those of that
+    moment. Without a session and a batch it is to be assigned to one anew, under the same number.
     """
 
     __tablename__ = "comparisons"
-    __table_args__ = (UniqueConstraint("pseudonym", "day", "key_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("pseudonym", "day", "key_id", "number"),
+        Index("ix_comparisons_batch", "session", "batch"),
+    )
 
     recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"), primary_key=True)
     pseudonym: Mapped[str] = mapped_column(String(32))
@@ -132,7 +154,45 @@ class Comparison(Base):
     number: Mapped[int]
     range_id: Mapped[str | None] = mapped_column(ForeignKey("ranges.id"))
     age_band: Mapped[str] = mapped_column(String(16))
-    sealed_seed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    session: Mapped[str | None] = mapped_column(String(32))
+    batch: Mapped[int | None]
+
+
+class ComparisonSession(Base):
+    """The aggregator's half, sealed, of a session with the key holder.
+
+    A batch's number is taken from `next_batch` in the transaction that fills the batch, so that
+    none is ever used for two requests.
+    """
+
+    __tablename__ = "comparison_sessions"
+
+    session: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(64))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    next_batch: Mapped[int] = mapped_column(default=0)
+    comparisons: Mapped[int] = mapped_column(default=0)
+    opened_at: Mapped[int] = mapped_column(BigInteger)
+    ended: Mapped[bool] = mapped_column(default=False)
+
+
+class ComparisonBatch(Base):
+    """A reserved batch: its lease, and its request as it is, or was, sent.
+
+    Once its answer is in force the request is gone, and the row stays until the key holder was
+    told so.
+    """
+
+    __tablename__ = "comparison_batches"
+
+    session: Mapped[str] = mapped_column(
+        ForeignKey("comparison_sessions.session"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    request: Mapped[bytes | None] = mapped_column(LargeBinary)
+    lease: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    settled: Mapped[bool] = mapped_column(default=False)
 
 
 class Tally(Base):
@@ -145,9 +205,9 @@ class Tally(Base):
     key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     recordings: Mapped[int] = mapped_column(default=0)
     ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
-    # Only one aggregation worker advances a tally at a time; exactness does not depend on it.
-    lease: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    # Not 0 once the key holder refused its next position: until then it is left aside, and after
+    # that it is compared alone.
+    aside_until: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Consent(Base):
@@ -200,9 +260,11 @@ class Range(Base):
     bounds: Mapped[bytes] = mapped_column(LargeBinary)
     proposal: Mapped[str] = mapped_column(String(8192))
     created_at: Mapped[int] = mapped_column(BigInteger)
-    # Enc([hi >= lo] + mask), opened by the doctor only, and the sealed seed while it is made.
-    check: Mapped[bytes | None] = mapped_column("check_ciphertext", LargeBinary)
-    sealed_seed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # The batch that checks it, while it does; then what came out, 32 bytes that are the key
+    # holder's exactly if the range is valid.
+    session: Mapped[str | None] = mapped_column(String(32))
+    batch: Mapped[int | None]
+    digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     doctor: Mapped[Account] = relationship()
 
 
@@ -215,3 +277,27 @@ class WorkerSighting(Base):
     kind: Mapped[str] = mapped_column(String(16))
     ready: Mapped[bool]
     seen_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Roster(Base):
+    """A clinic's roster of a month, signed by the clinic and fixed at the key holder as well."""
+
+    __tablename__ = "rosters"
+    __table_args__ = (UniqueConstraint("clinic_id", "month"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    clinic_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    month: Mapped[str] = mapped_column(String(7))
+    roster: Mapped[str] = mapped_column(Text)
+    # Of this role's share of the noise: every statement about the roster draws the same.
+    sealed_seed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class RosterMember(Base):
+    """A patient of a roster; the key holder sees to it that no month of a patient is in two."""
+
+    __tablename__ = "roster_members"
+
+    roster_id: Mapped[str] = mapped_column(ForeignKey("rosters.id"), primary_key=True)
+    pseudonym: Mapped[str] = mapped_column(String(32), primary_key=True)

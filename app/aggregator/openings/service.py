@@ -71,8 +71,8 @@ def open_tallies(collector: Account, cells: Sequence[AskedCell], recipient: byte
         )
         tallies.append([key.parse(row.ciphertext) for row in rows])
     blinded, blind = blind_tallies(key, tallies)
-    common = _common(collector, recipient, blinded)
-    return _half(TallyStatement(cells=tuple(stated), **common), blinded, blind)
+    common = common_fields(collector, recipient, blinded)
+    return half_opening(TallyStatement(cells=tuple(stated), **common), blinded, blind)
 
 
 def open_range_check(doctor: Account, range_id: str, recipient: bytes) -> HalfOpening:
@@ -92,9 +92,9 @@ def open_range_check(doctor: Account, range_id: str, recipient: bytes) -> HalfOp
     if key is None:
         raise KeyNotActive("The key changed meanwhile: set the range again.")
     blinded, blind = blind_single(key, key.parse(found.check))
-    common = _common(doctor, recipient, blinded)
+    common = common_fields(doctor, recipient, blinded)
     statement = RangeCheckStatement(range=found.id, pseudonym=found.pseudonym, **common)
-    return _half(statement, blinded, blind)
+    return half_opening(statement, blinded, blind)
 
 
 def _tallies(cell: AskedCell, key: PublicKey) -> Sequence[Any]:
@@ -108,7 +108,8 @@ def _tallies(cell: AskedCell, key: PublicKey) -> Sequence[Any]:
     ).all()
 
 
-def _common(collector: Account, recipient: bytes, blinded: Ciphertext) -> dict[str, Any]:
+def common_fields(collector: Account, recipient: bytes, blinded: Ciphertext) -> dict[str, Any]:
+    """What every statement says: for whom it is, about what, until when. Raises NotEnrolled."""
     if collector.thumbprint is None:
         raise NotEnrolled("Log in where the account is used, so that its key is made.")
     now = int(time.time())
@@ -124,7 +125,8 @@ def _common(collector: Account, recipient: bytes, blinded: Ciphertext) -> dict[s
     }
 
 
-def _half(statement: Statement, blinded: Ciphertext, blind: bytes) -> HalfOpening:
+def half_opening(statement: Statement, blinded: Ciphertext, blind: bytes) -> HalfOpening:
+    """A's answer: the statement signed, the blind sealed to the recipient."""
     return HalfOpening(
         statement=statement.sign(services().secrets.statement_key),
         ciphertext=blinded.to_wire(),

@@ -1,0 +1,36 @@
+"""Cohorts: clinics' rosters and their members."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "rosters",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("clinic_id", sa.Integer(), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("roster", sa.Text(), nullable=False),
+        sa.Column("sealed_seed", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["clinic_id"], ["accounts.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("clinic_id", "month"),
+    )
+    op.create_table(
+        "roster_members",
+        sa.Column("roster_id", sa.String(length=32), nullable=False),
+        sa.Column("pseudonym", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["roster_id"], ["rosters.id"]),
+        sa.PrimaryKeyConstraint("roster_id", "pseudonym"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("roster_members")
+    op.drop_table("rosters")
