@@ -1,4 +1,4 @@
-"""Hints to the workers: Celery messages that carry an id and nothing else.
+"""Hints to the workers: Celery messages that carry an id or nothing.
 
 A message may be lost, late or doubled: the row is the truth and the sweeper queues again. A broker
 that is down therefore never fails a request.
@@ -15,8 +15,7 @@ from config import celery_settings
 INFERENCE_QUEUE = "inference"
 AGGREGATION_QUEUE = "aggregation"
 JUDGE = "hushbeat.inference.judge"
-COUNT = "hushbeat.aggregation.count"
-CHECK_RANGE = "hushbeat.aggregation.check_range"
+COMPARE = "hushbeat.aggregation.compare"
 
 _PATIENCE_SECONDS = 2
 """How long a request waits for a broker that does not answer."""
@@ -25,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Queue:
-    """Sends the three hints. Every method returns whether the broker took the message."""
+    """Sends the two hints. Every method returns whether the broker took the message."""
 
     def __init__(self, broker_url: str) -> None:
         self._celery = Celery("hushbeat-aggregator", set_as_current=False)
@@ -42,17 +41,13 @@ class Queue:
         """A recording waits for an inference worker."""
         return self._send(JUDGE, INFERENCE_QUEUE, recording_id)
 
-    def count(self, recording_id: str) -> bool:
-        """A report waits for its comparison."""
-        return self._send(COUNT, AGGREGATION_QUEUE, recording_id)
+    def compare(self) -> bool:
+        """A report or a proposed range waits for its comparison: whoever comes takes all."""
+        return self._send(COMPARE, AGGREGATION_QUEUE)
 
-    def check_range(self, range_id: str) -> bool:
-        """A proposed range waits for the comparison of its bounds."""
-        return self._send(CHECK_RANGE, AGGREGATION_QUEUE, range_id)
-
-    def _send(self, task: str, queue: str, identifier: str) -> bool:
+    def _send(self, task: str, queue: str, *arguments: str) -> bool:
         try:
-            self._celery.send_task(task, args=[identifier], queue=queue, retry=False)
+            self._celery.send_task(task, args=arguments, queue=queue, retry=False)
         except Exception:  # noqa: BLE001 - no broker, of whatever kind, fails a request
             _log.warning("the broker did not take %s; the sweeper will send it again", task)
             return False

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from flask import Flask
+from sqlalchemy import select, update
 
 from app.aggregator import tables as a
 from app.aggregator.factory import create_background_app
@@ -19,6 +21,7 @@ from app.common.secret_files import publish
 from app.keyholder import tables as b
 from app.keyholder.factory import create_app as create_keyholder
 from app.keyholder.keys import KeyholderKeys
+from app.keyholder.sessions import add_session
 from config import AggregatorConfig, KeyholderConfig
 from crypto import at_rest
 from crypto.encoding import new_id
@@ -27,10 +30,14 @@ from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
 from crypto.paillier import PublicKey
 from crypto.slots import COUNT_SLOT_BITS, join, pack_report, rate_count_offset, zone_bits
+from tests.crypto.fast_pair import session_pair
 from tests.support.small_keys import small_keys
+from workers.aggregation import sessions
 from workers.inference import init as inference_init
 
 KEY_BITS = 512
+COMPARE = "/v1/comparisons"
+OPEN = "/v1/comparison-sessions"
 DAY = "2026-03-01"
 HEALTHY = (20_000, 700)
 MURMUR = (60_000, 700)
@@ -77,13 +84,19 @@ class Switch(httpx.BaseTransport):
         self._inner = httpx.WSGITransport(application)
         self.off: set[str] = set()
         self.asked: list[str] = []
+        self.before: Callable[[bytes], object] = lambda _: None
+        self.after: Callable[[], object] = lambda: None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         self.asked.append(path)
         if path in self.off:
             raise httpx.ConnectError("switched off")
-        return self._inner.handle_request(request)
+        self.before(request.content)
+        response = self._inner.handle_request(request)
+        if path == COMPARE:
+            self.after()
+        return response
 
 
 @dataclass
@@ -99,6 +112,36 @@ class World:
 
     def __post_init__(self) -> None:
         self.key = self.keys.paillier.public
+
+    def session(self, at: int = 0) -> str:
+        """A session that both roles have, made without base transfers."""
+        name = new_id()
+        evaluator, garbler = session_pair(secrets.token_bytes(32), name)
+        sessions.keep(evaluator, self.key.key_id, at)
+        with self.keyholder.app_context():
+            add_session(garbler)
+            b.db.session.commit()
+        return name
+
+    def lapse(self) -> None:
+        """Time passes: the lease of every batch runs out."""
+        a.db.session.rollback()
+        a.db.session.execute(update(a.ComparisonBatch).values(lease_until=0))
+        a.db.session.commit()
+
+    def batches(self) -> list[a.ComparisonBatch]:
+        a.db.session.rollback()
+        a.db.session.expire_all()
+        return list(
+            a.db.session.scalars(select(a.ComparisonBatch).order_by(a.ComparisonBatch.number))
+        )
+
+    def served(self) -> dict[str, int]:
+        """How many recordings of each pseudonym the key holder has served."""
+        with self.keyholder.app_context():
+            return {
+                row.pseudonym: row.served for row in b.db.session.scalars(select(b.ServedTally))
+            }
 
     def patient(self, age_band: str = "adult") -> a.Account:
         return self._account(a.AccountKind.PATIENT, age_band)
@@ -209,7 +252,9 @@ def world(home: Path) -> Iterator[World]:
     keys = KeyholderKeys.load(keyholder_config.secrets)
     with flask.app_context():
         a.db.create_all()
-        yield World(home, flask, keyholder, switch, keys)
+        made = World(home, flask, keyholder, switch, keys)
+        made.session()
+        yield made
         a.db.session.remove()
         a.db.engine.dispose()
     with keyholder.app_context():

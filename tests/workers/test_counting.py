@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select, update
 
 from app.aggregator import tables as a
-from app.aggregator.keyholder_client import KeyholderRefused, KeyholderUnavailable
+from app.aggregator.keyholder_client import KeyholderUnavailable
 from app.keyholder import tables as b
 from crypto.at_rest import StorageKey
-from tests.workers.conftest import DAY, FAST, HEALTHY, MURMUR, MURMUR_AND_SLOW, World
-from workers.aggregation import counting
-from workers.aggregation.counting import KeyNotActive, count_waiting
-
-FIRST = "/v1/comparisons/first"
-SECOND = "/v1/comparisons/second"
+from crypto.comparison.batches import decode_request
+from crypto.comparison.positions import RecordingPosition
+from tests.workers.conftest import (
+    COMPARE,
+    DAY,
+    FAST,
+    HEALTHY,
+    MURMUR,
+    MURMUR_AND_SLOW,
+    OPEN,
+    World,
+)
+from workers.aggregation import assigning, batches, contents, counting, sessions, settling
+from workers.aggregation.counting import count_waiting
 
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it, nothing is cleaned up but transactions."""
+
+
+def _comparison(recording: str) -> a.Comparison:
+    a.db.session.rollback()
+    return a.db.session.get_one(a.Comparison, recording, populate_existing=True)
+
+
+def _change(statement) -> None:
+    a.db.session.rollback()
+    a.db.session.execute(statement)
+    a.db.session.commit()
 
 
 @pytest.mark.parametrize(
@@ -41,55 +61,129 @@ def test_a_recording_is_held_against_the_defaults(
 ) -> None:
     patient = world.patient()
     recording = world.reported(patient, result)
-    assert count_waiting(recording, 60) is None
+    assert count_waiting(60) is False
     assert world.opened(patient) == expected
     row = world.row(recording)
     assert row.state == a.RecordingState.COUNTED
     assert row.finished_at
     assert row.findings is None
-    comparison = a.db.session.get_one(a.Comparison, recording)
-    assert (comparison.number, comparison.sealed_seed) == (1, None)
+    assert _comparison(recording).number == 1
 
 
 def test_a_child_has_a_childs_defaults(world: World) -> None:
     patient = world.patient(age_band="newborn")
-    count_waiting(world.reported(patient, FAST), 60)
+    world.reported(patient, FAST)
+    count_waiting(60)
     assert world.opened(patient) == (1, 0, 0)
 
 
-def test_all_that_waits_for_the_tally_is_counted_in_the_order_of_upload(world: World) -> None:
+def test_all_that_waits_is_counted_in_one_batch(world: World) -> None:
     patient, other = world.patient(), world.patient()
     second = world.reported(patient, MURMUR, at=2)
     first = world.reported(patient, MURMUR_AND_SLOW, at=1)
     third = world.reported(patient, FAST, at=3)
-    elsewhere = [world.reported(other, MURMUR), world.reported(patient, MURMUR, "2026-03-02")]
-    assert count_waiting(third, 60) is None
+    world.reported(other, MURMUR, at=5)
+    world.reported(patient, MURMUR, "2026-03-02", at=4)
+    assert count_waiting(60) is False
     assert world.opened(patient) == (3, 2, 2)
-    numbers = [a.db.session.get_one(a.Comparison, r).number for r in (first, second, third)]
-    assert numbers == [1, 2, 3]
-    assert all(world.row(r).state == a.RecordingState.REPORTED for r in elsewhere)
+    assert world.opened(other) == (1, 1, 0)
+    assert world.opened(patient, "2026-03-02") == (1, 1, 0)
+    assert [_comparison(one).number for one in (first, second, third)] == [1, 2, 3]
+    assert world.switch.asked.count(COMPARE) == 1
+    later = world.reported(patient, MURMUR, at=6)
+    count_waiting(60)
+    assert _comparison(later).number == 4
+    assert world.opened(patient) == (4, 3, 2)
+
+
+def test_a_batch_has_the_oldest_and_the_next_one_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assigning, "MAX_ITEMS", 3)
+    patients = [world.patient() for _ in range(2)]
+    waiting = [world.reported(patients[i % 2], MURMUR, at=i) for i in range(7)]
+    leased = assigning.assign(world.key, 0, 0)
+    assert leased is not None
+    assert {_comparison(one).number for one in waiting[:3]} == {1, 2}
+    assert [a.db.session.get(a.Comparison, one) for one in waiting[3:]] == [None] * 4
+    # Both tallies are under way, so nothing more is assigned of them.
+    assert assigning.assign(world.key, 0, 0) is None
+    assert count_waiting(60) is False
+    assert [world.opened(patient) for patient in patients] == [(4, 4, 0), (3, 3, 0)]
 
 
 def test_a_doubled_message_changes_nothing(world: World) -> None:
     patient = world.patient()
-    recording = world.reported(patient, MURMUR)
-    count_waiting(recording, 60)
+    world.reported(patient, MURMUR)
+    count_waiting(60)
     asked = len(world.switch.asked)
-    assert count_waiting(recording, 60) is None
-    assert count_waiting("0" * 32, 60) is None
+    assert count_waiting(60) is False
     assert world.opened(patient) == (1, 1, 0)
     assert len(world.switch.asked) == asked
 
 
-@pytest.mark.parametrize("where", ["next_position", "compare", "_add"])
+def test_the_first_session_is_opened_by_whoever_needs_it(world: World) -> None:
+    _change(a.ComparisonSession.__table__.delete())
+    patient = world.patient()
+    world.reported(patient, MURMUR_AND_SLOW)
+    assert count_waiting(60) is False
+    assert world.opened(patient) == (1, 1, 1)
+    assert world.switch.asked.count(OPEN) == 1
+    (row,) = a.db.session.scalars(select(a.ComparisonSession)).all()
+    assert (row.next_batch, row.comparisons, row.ended) == (1, 3, False)
+
+
+def test_a_session_without_room_is_left_for_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(sessions, "MAX_COMPARISONS", 5)
+    monkeypatch.setattr(
+        sessions, "open_session", lambda *_: opened.append(world.session(at=len(opened) + 1))
+    )
+    patient = world.patient()
+    for at in range(3):
+        world.reported(patient, MURMUR, at=at)
+        count_waiting(60)
+    assert len(opened) == 2
+    assert world.opened(patient) == (3, 3, 0)
+
+
+def test_a_session_that_is_over_goes_once_its_batches_are_gone(world: World) -> None:
+    first = a.db.session.scalar(select(a.ComparisonSession.session))
+    patient = world.patient()
+    world.reported(patient, MURMUR)
+    count_waiting(60)
+    _change(update(a.ComparisonSession).values(ended=True))
+    second = world.session()
+    assert a.db.session.get(a.ComparisonSession, first) is not None, "B was not told of its batch"
+    world.reported(patient, MURMUR)
+    count_waiting(60)
+    third = world.session()
+    assert set(a.db.session.scalars(select(a.ComparisonSession.session))) == {second, third}
+
+
+STEPS = [
+    (assigning, "assign"),
+    (batches, "keep_request"),
+    (contents, "items"),
+    (counting, "settle"),
+    (settling, "_advance"),
+    (settling, "_finish_recordings"),
+    (settling, "_forget"),
+]
+
+
+@pytest.mark.parametrize(("module", "where"), STEPS, ids=[where for _, where in STEPS])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kill_anywhere_loses_and_doubles_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, where: str, when: str
+    world: World, monkeypatch: pytest.MonkeyPatch, module: object, where: str, when: str
 ) -> None:
     patient = world.patient()
     world.reported(patient, MURMUR, at=1)
-    recording = world.reported(patient, MURMUR_AND_SLOW, at=2)
-    real = getattr(counting, where)
+    world.reported(patient, MURMUR_AND_SLOW, at=2)
+    proposed = world.range(patient, 1, 2, 3, a.RangeState.PROPOSED)
+    real = getattr(module, where)
 
     def dies(*arguments):
         if when == "after":
@@ -97,121 +191,220 @@ def test_a_kill_anywhere_loses_and_doubles_nothing(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(counting, where, dies)
-        # A killed process gives nothing back either.
-        patch.setattr(counting, "give_back", lambda *_: None)
+        patch.setattr(module, where, dies)
         with pytest.raises(Killed):
-            count_waiting(recording, 60)
-    a.db.session.rollback()
-    a.db.session.execute(update(a.Tally).values(lease_until=0))
-    a.db.session.commit()
-    assert count_waiting(recording, 60) is None
+            count_waiting(60)
+    world.lapse()
+    assert count_waiting(60) is False
     assert world.opened(patient) == (2, 2, 1)
-    with world.keyholder.app_context():
-        assert b.db.session.scalars(select(b.ServedTally.served)).all() == [2]
+    assert world.served() == {patient.collector: 2}
+    assert a.db.session.get_one(a.Range, proposed).state == a.RangeState.CHECKED
+    assert all(row.settled for row in world.batches())
 
 
-def test_a_key_holder_that_goes_away_between_the_rounds(world: World) -> None:
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_around_the_answer(world: World, when: str) -> None:
+    """B has served the batch or not; the identical bytes are sent again either way."""
+    sent: list[bytes] = []
+
+    def dies() -> None:
+        raise Killed
+
+    def keeps(body: bytes) -> None:
+        sent.append(body)
+        if when == "before" and body:
+            dies()
+
     patient = world.patient()
-    recording = world.reported(patient, MURMUR_AND_SLOW)
-    world.switch.off = {SECOND}
-    with pytest.raises(KeyholderUnavailable):
-        count_waiting(recording, 60)
-    assert world.row(recording).state == a.RecordingState.REPORTED
-    world.switch.off = set()
-    assert count_waiting(recording, 60) is None
+    world.reported(patient, MURMUR_AND_SLOW)
+    world.switch.before = keeps
+    world.switch.after = dies
+    with pytest.raises(Killed):
+        count_waiting(60)
+    stored = world.batches()[0].request
+    assert stored
+    world.switch.before, world.switch.after = sent.append, lambda: None
+    world.lapse()
+    assert count_waiting(60) is False
+    assert list(filter(None, sent)) == [stored, stored]
     assert world.opened(patient) == (1, 1, 1)
 
 
-def test_two_workers_on_one_tally(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first is so slow that its lease runs out, and the second counts everything meanwhile."""
+def test_what_was_counted_is_told_to_the_key_holder_and_forgotten_then(world: World) -> None:
     patient = world.patient()
-    world.reported(patient, MURMUR, at=1)
-    recording = world.reported(patient, FAST, at=2)
-    real = counting.compare
-    overtaken = []
-
-    def other_worker() -> None:
-        with world.flask.app_context():
-            count_waiting(recording, 60)
-
-    def slow(*arguments):
-        compared = real(*arguments)
-        if not overtaken:
-            overtaken.append(True)
-            with world.flask.app_context():
-                a.db.session.execute(update(a.Tally).values(lease_until=0))
-                a.db.session.commit()
-            thread = threading.Thread(target=other_worker)
-            thread.start()
-            thread.join()
-        return compared
-
-    monkeypatch.setattr(counting, "compare", slow)
-    assert count_waiting(recording, 60) is None
-    assert overtaken
-    assert world.opened(patient) == (2, 1, 1)
+    for at in range(3):
+        world.reported(patient, MURMUR, at=at)
+        count_waiting(60)
+    (last,) = world.batches()
+    assert (last.number, last.settled, last.request, last.lease) == (2, True, None, None)
+    with world.keyholder.app_context():
+        answers = b.db.session.execute(
+            select(b.ComparisonBatch.number, b.ComparisonBatch.answer.is_not(None)).order_by(
+                b.ComparisonBatch.number
+            )
+        ).all()
+    assert [tuple(row) for row in answers] == [(0, False), (1, False), (2, True)]
 
 
-def test_a_tally_that_another_worker_holds_is_left_alone(world: World) -> None:
+def test_a_key_holder_that_is_away(world: World) -> None:
+    """What is under way is kept; no more batches are made of what comes meanwhile."""
     patient = world.patient()
-    recording = world.reported(patient, MURMUR)
-    world.switch.off = {SECOND}
+    first = world.reported(patient, MURMUR_AND_SLOW, at=1)
+    counting.services().keyholder.manifest()
+    world.switch.off = {COMPARE, "/v1/manifest"}
     with pytest.raises(KeyholderUnavailable):
-        count_waiting(recording, 60)
+        count_waiting(60)
+    others = [world.patient() for _ in range(3)]
+    for other in others:
+        world.reported(other, MURMUR, at=2)
+        with pytest.raises(KeyholderUnavailable):
+            count_waiting(60)
+    assert len(world.batches()) == 1
+    assert world.row(first).state == a.RecordingState.REPORTED
     world.switch.off = set()
-    a.db.session.execute(update(a.Tally).values(lease="0" * 32, lease_until=2**40))
-    a.db.session.commit()
-    assert count_waiting(recording, 60) is None
-    assert world.row(recording).state == a.RecordingState.REPORTED
+    world.lapse()
+    counting.services().keyholder._asked_at = float("-inf")
+    assert count_waiting(60) is False
+    assert world.opened(patient) == (1, 1, 1)
+    assert [world.opened(other) for other in others] == [(1, 1, 0)] * 3
 
 
-def test_a_report_that_arrives_while_the_tally_is_held(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_a_batch_that_the_key_holder_fails_with_does_not_stop_others(
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its own message is turned away by the lease, so the holder must find it."""
+    patient, other = world.patient(), world.patient()
+    world.reported(patient, MURMUR, at=1)
+    leased = assigning.assign(world.key, 0, 0)
+    assert leased is not None
+    world.reported(other, MURMUR, at=2)
+
+    def fails(body: bytes) -> None:
+        if body and decode_request(body).name == leased.name:
+            raise counting.KeyholderUnavailable("It answered 500.")
+
+    world.switch.before = fails
+    assert count_waiting(60) is False
+    assert world.opened(other) == (1, 1, 0)
+    assert "left for later" in caplog.text
+    world.switch.before = lambda _: None
+    world.lapse()
+    assert count_waiting(60) is False
+    assert world.opened(patient) == (1, 1, 0)
+
+
+def _overtake(world: World, work: Callable[[], object]) -> Callable[..., None]:
+    """Another worker does `work` once, while this one waits, after its lease ran out."""
+    done: list[bool] = []
+
+    def other() -> None:
+        with world.flask.app_context():
+            work()
+            a.db.session.remove()
+
+    def overtaken(*_: object) -> None:
+        if done:
+            return
+        done.append(True)
+        with world.flask.app_context():
+            a.db.session.execute(update(a.ComparisonBatch).values(lease_until=0))
+            a.db.session.commit()
+            a.db.session.remove()
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+
+    return overtaken
+
+
+@pytest.mark.parametrize("where", ["before it is built", "before it is sent", "after it is sent"])
+def test_two_workers_on_one_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The first is so slow that its lease runs out, and the second settles everything meanwhile.
+
+    The second also tells the key holder of a batch that it has settled, so that the answer is gone
+    when the first one asks.
+    """
+    patient, other = world.patient(), world.patient()
+    world.reported(patient, MURMUR, at=1)
+    world.reported(patient, FAST, at=2)
+
+    def second_worker() -> None:
+        count_waiting(60)
+        world.reported(other, MURMUR)
+        count_waiting(60)
+
+    slow = _overtake(world, second_worker)
+    if where == "before it is built":
+        real = contents.items
+        monkeypatch.setattr(contents, "items", lambda *x: (real(*x), slow())[0])
+    elif where == "before it is sent":
+        real_keep = batches.keep_request
+        monkeypatch.setattr(batches, "keep_request", lambda *x: (real_keep(*x), slow())[0])
+    else:
+        world.switch.after = slow
+    assert count_waiting(60) is False
+    assert world.opened(patient) == (2, 1, 1)
+    assert world.opened(other) == (1, 1, 0)
+    assert not a.db.session.scalar(select(a.ComparisonSession.ended))
+
+
+def test_workers_side_by_side(world: World) -> None:
+    patients = [world.patient() for _ in range(6)]
+    for at in range(24):
+        world.reported(patients[at % 6], MURMUR, at=at)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        with world.flask.app_context():
+            try:
+                count_waiting(60)
+            except BaseException as error:  # noqa: BLE001 - shown below
+                errors.append(error)
+            a.db.session.remove()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert count_waiting(60) is False
+    assert [world.opened(patient) for patient in patients] == [(4, 4, 0)] * 6
+
+
+def test_a_report_that_arrives_while_its_tally_is_under_way(world: World) -> None:
     patient = world.patient()
-    recording = world.reported(patient, MURMUR)
-    real = counting.give_back
+    world.reported(patient, MURMUR)
     late: list[str] = []
 
-    def give_back(*arguments) -> None:
+    def arrives() -> None:
         if not late:
             late.append(world.reported(patient, FAST))
-            assert count_waiting(late[0], 60) is None
-        real(*arguments)
 
-    monkeypatch.setattr(counting, "give_back", give_back)
-    assert count_waiting(recording, 60) is None
+    world.switch.after = arrives
+    assert count_waiting(60) is False
     assert world.row(late[0]).state == a.RecordingState.COUNTED
     assert world.opened(patient) == (2, 1, 1)
 
 
-def test_a_long_tally_makes_room_for_others(world: World) -> None:
-    patient = world.patient()
-    waiting = {world.reported(patient, MURMUR, at=i) for i in range(3)}
-    rest = count_waiting(next(iter(waiting)), 0)
-    assert rest in waiting
-    assert world.opened(patient)[0] == 1
+def test_time_runs_out(world: World) -> None:
+    world.reported(world.patient(), MURMUR)
+    assert count_waiting(0) is True
+    assert world.batches() == []
 
 
 def test_the_range_in_force_is_the_one_of_the_assignment(world: World) -> None:
     patient = world.patient()
     old = world.range(patient, 10_000, 300, 600, a.RangeState.ACTIVE)
-    recording = world.reported(patient, HEALTHY)
-    world.switch.off = {SECOND}
-    with pytest.raises(KeyholderUnavailable):
-        count_waiting(recording, 60)
-    world.switch.off = set()
-    a.db.session.execute(
-        update(a.Range).where(a.Range.id == old).values(state=a.RangeState.REPLACED)
-    )
-    a.db.session.commit()
+    world.reported(patient, HEALTHY)
+    assert assigning.assign(world.key, 0, 0) is not None
+    _change(update(a.Range).where(a.Range.id == old).values(state=a.RangeState.REPLACED))
     world.range(patient, 60_000, 600, 1_000, a.RangeState.ACTIVE)
-    count_waiting(recording, 60)
+    count_waiting(60)
     assert world.opened(patient) == (1, 1, 1)
-    later = world.reported(patient, HEALTHY)
-    count_waiting(later, 60)
+    world.reported(patient, HEALTHY)
+    count_waiting(60)
     assert world.opened(patient) == (2, 1, 1)
 
 
@@ -219,91 +412,216 @@ def test_a_range_that_is_only_proposed_has_no_effect(world: World) -> None:
     patient = world.patient()
     for state in (a.RangeState.PROPOSED, a.RangeState.CHECKED, a.RangeState.REFUSED):
         world.range(patient, 0, 1_500, 2_000, state)
-    count_waiting(world.reported(patient, HEALTHY), 60)
+    world.reported(patient, HEALTHY)
+    count_waiting(60)
     assert world.opened(patient) == (1, 0, 0)
 
 
-def test_what_cannot_be_compared_ends_failed_and_the_tally_goes_on(world: World) -> None:
-    patient = world.patient()
+@pytest.mark.parametrize("damage", ["not coprime", "short", "range"])
+def test_what_cannot_be_compared_ends_failed_and_the_tally_goes_on(
+    world: World, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    patient, other = world.patient(), world.patient()
     damaged = world.reported(patient, MURMUR_AND_SLOW, at=1)
-    fine = world.reported(patient, MURMUR, at=2)
-    a.db.session.execute(
-        update(a.Recording)
-        .where(a.Recording.id == damaged)
-        .values(findings=bytes(world.key.ciphertext_bytes))
-    )
-    a.db.session.commit()
-    assert count_waiting(damaged, 60) is None
+    fine = [world.reported(other, MURMUR, at=2)]
+    if damage == "range":
+        held = world.range(patient, 1, 2, 3, a.RangeState.ACTIVE)
+        _change(update(a.Range).where(a.Range.id == held).values(bounds=b"x"))
+    else:
+        findings = bytes(world.key.ciphertext_bytes)
+        if damage == "not coprime":
+            findings = world.key.n.to_bytes(world.key.ciphertext_bytes, "big")
+        fine.append(world.reported(patient, MURMUR, at=2))
+        _change(
+            update(a.Recording)
+            .where(a.Recording.id == damaged)
+            .values(findings=findings if damage == "not coprime" else findings[:-1])
+        )
+    assert count_waiting(60) is False
     row = world.row(damaged)
-    assert (row.state, row.reason) == (a.RecordingState.FAILED, "not_comparable")
-    assert row.findings is None
-    assert world.row(fine).state == a.RecordingState.COUNTED
-    assert world.opened(patient) == (2, 1, 0)
+    assert (row.state, row.reason, row.findings) == (
+        a.RecordingState.FAILED,
+        "not_comparable",
+        None,
+    )
+    assert {world.row(one).state for one in fine} == {a.RecordingState.COUNTED}
+    assert world.opened(patient) == ((1, 0, 0) if damage == "range" else (2, 1, 0))
+    assert "damaged" in caplog.text
 
 
 def test_a_report_under_another_key_waits(world: World) -> None:
     patient = world.patient()
     recording = world.reported(patient, MURMUR)
-    a.db.session.execute(update(a.Recording).values(key_id="f" * 64))
-    a.db.session.commit()
-    with pytest.raises(KeyNotActive):
-        count_waiting(recording, 60)
+    _change(update(a.Recording).values(key_id="f" * 64))
+    assert count_waiting(60) is False
     assert world.row(recording).state == a.RecordingState.REPORTED
+    assert world.batches() == []
 
 
-def test_a_tally_that_lost_rows_is_refused_by_the_key_holder(world: World) -> None:
-    """A restored backup would be served a second time under other numbers; B does not do that."""
-    patient = world.patient()
-    count_waiting(world.reported(patient, MURMUR), 60)
-    a.db.session.execute(update(a.Tally).values(recordings=0))
-    a.db.session.execute(a.Comparison.__table__.delete())
-    a.db.session.commit()
+def test_a_session_that_the_key_holder_ended(world: World) -> None:
+    """What it refuses is compared in another session; what it has served is answered still."""
+    patient, other = world.patient(), world.patient()
+    world.reported(patient, MURMUR, at=1)
+
+    def dies() -> None:
+        raise Killed
+
+    world.switch.after = dies
+    with pytest.raises(Killed):
+        count_waiting(60)
+    world.switch.after = lambda: None
+    with world.keyholder.app_context():
+        b.db.session.execute(update(b.ComparisonSession).values(ended_at=1))
+        b.db.session.commit()
+    waiting = world.reported(other, FAST, at=2)
+    proposed = world.range(other, 1, 2, 3, a.RangeState.PROPOSED)
+    assert assigning.assign(world.key, 0, 0) is not None
+    old = _comparison(waiting).session
+    world.session(at=1)
+    world.lapse()
+    assert count_waiting(60) is False
+    assert world.opened(patient) == (1, 1, 0)
+    assert world.opened(other) == (1, 0, 1)
+    assert _comparison(waiting).session != old
+    assert a.db.session.get_one(a.ComparisonSession, old).ended
+    assert a.db.session.get_one(a.Range, proposed).state == a.RangeState.CHECKED
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_storage_key_that_is_lost(
+    world: World, caplog: pytest.LogCaptureFixture, sent: bool
+) -> None:
+    patient, other = world.patient(), world.patient()
     recording = world.reported(patient, MURMUR)
-    with pytest.raises(KeyholderRefused, match="position-already-served"):
-        count_waiting(recording, 60)
-    assert world.row(recording).state == a.RecordingState.REPORTED
+    assert assigning.assign(world.key, 0, 0) is not None
+    if sent:
+        world.switch.off = {COMPARE}
+        with pytest.raises(KeyholderUnavailable):
+            count_waiting(60)
+        world.switch.off = set()
+        counting.services().keyholder._asked_at = float("-inf")
+    lost = StorageKey(bytes(32)).seal(bytes(4096), b"")
+    _change(update(a.ComparisonSession).values(sealed=lost))
+    world.session(at=1)
+    world.reported(other, FAST)
+    world.lapse()
+    assert count_waiting(60) is False
+    assert "storage key lost" in caplog.text
+    assert world.opened(other) == (1, 0, 1)
+    if sent:
+        assert world.row(recording).state == a.RecordingState.REPORTED
+    else:
+        assert world.opened(patient) == (1, 1, 0)
+
+
+def _restored(world: World, patient: a.Account) -> str:
+    """A tally that lost rows, as by a restored backup, and a recording that waits for it."""
+    world.reported(patient, MURMUR)
+    count_waiting(60)
+    _change(update(a.Tally).values(recordings=0))
+    _change(a.Comparison.__table__.delete())
+    return world.reported(patient, MURMUR)
+
+
+def test_a_tally_that_the_key_holder_refuses_is_left_aside(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restored backup would be served a second time under other numbers; B does not do that."""
+    patient, other = world.patient(), world.patient()
+    refused = _restored(world, patient)
+    fine = world.reported(other, FAST)
+    assert count_waiting(60) is False
+    assert "position-already-served" in caplog.text
+    assert world.opened(other) == (1, 0, 1)
+    assert world.row(refused).state == a.RecordingState.REPORTED
+    assert _comparison(refused).session is None
+    assert _comparison(fine).session is not None
+    asked = world.switch.asked.count(COMPARE)
+    assert count_waiting(60) is False
+    assert world.switch.asked.count(COMPARE) == asked, "it is left alone"
+    # Later it is tried again, alone, and goes on once whatever was wrong is mended.
+    later = counting._now() + assigning.ASIDE_SECONDS
+    monkeypatch.setattr(counting, "_now", lambda: later)
+    assert count_waiting(60) is False
+    assert world.switch.asked.count(COMPARE) == asked + 1
+    assert world.opened(patient)[0] == 0
+    with world.keyholder.app_context():
+        b.db.session.execute(update(b.ServedTally).values(served=0))
+        b.db.session.commit()
+    monkeypatch.setattr(counting, "_now", lambda: later + assigning.ASIDE_SECONDS)
+    world.reported(patient, MURMUR, at=9)
+    assert count_waiting(60) is False
+    assert world.row(refused).state == a.RecordingState.COUNTED
+    tally = a.db.session.get_one(a.Tally, (patient.collector, DAY, world.key.key_id))
+    assert (tally.recordings, tally.aside_until) == (2, 0)
+
+
+def test_a_batch_that_was_served_with_other_content_is_left(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only a restored database uses a number twice; its session is used no more."""
+    patient, other = world.patient(), world.patient()
+    world.reported(patient, MURMUR)
+    count_waiting(60)
+    _change(a.ComparisonBatch.__table__.delete())
+    _change(update(a.ComparisonSession).values(next_batch=0))
+    waiting = world.reported(other, FAST, at=1)
+    assert count_waiting(60) is False
+    assert "batch-already-served" in caplog.text
+    assert world.row(waiting).state == a.RecordingState.REPORTED
+    assert a.db.session.scalar(select(a.ComparisonSession.ended))
+
+
+def test_a_recording_that_does_not_wait_leaves_its_batch_as_it_was(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = world.patient()
+    world.reported(patient, MURMUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "mark_counted", lambda *_: False)
+        assert count_waiting(60) is False
+    assert "left as it is" in caplog.text
+    assert world.opened(patient) == (0, 0, 0)
+    world.lapse()
+    assert count_waiting(60) is False
+    assert world.opened(patient) == (1, 1, 0)
+
+
+def test_an_answer_that_is_none_leaves_the_batch_as_it_was(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = world.patient()
+    world.reported(patient, MURMUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(counting.services().keyholder), "compare", lambda *_: b"\x80")
+        assert count_waiting(60) is False
+    assert "left as it is" in caplog.text
+    world.lapse()
+    assert count_waiting(60) is False
+    assert world.opened(patient) == (1, 1, 0)
 
 
 def test_nothing_in_the_clear_is_kept(world: World) -> None:
-    patient = world.patient()
-    recording = world.reported(patient, MURMUR)
-    world.switch.off = {SECOND}
-    with pytest.raises(KeyholderUnavailable):
-        count_waiting(recording, 60)
-    seed = a.db.session.get_one(a.Comparison, recording).sealed_seed
-    assert seed is not None
-    assert len(seed) > 32 + 16
-    assert a.db.session.get_one(a.Tally, (patient.collector, DAY, world.key.key_id)).lease is None
+    world.reported(world.patient(), MURMUR)
+    count_waiting(60)
+    sealed = a.db.session.scalar(select(a.ComparisonSession.sealed))
+    session = a.db.session.scalar(select(a.ComparisonSession.session))
+    secret, _ = sessions.evaluator(session)
+    assert all(seed not in sealed for pair in secret.pairs for seed in pair)
 
 
-@pytest.mark.parametrize("began", [False, True], ids=["not begun", "between the rounds"])
-@pytest.mark.parametrize("damage", ["storage key lost", "invalid", "another value"])
-def test_a_damaged_position_is_given_up_and_the_tally_goes_on(
-    world: World, damage: str, began: bool
-) -> None:
-    patient = world.patient()
-    damaged = world.reported(patient, MURMUR_AND_SLOW, at=1)
-    fine = world.reported(patient, MURMUR, at=2)
-    world.switch.off = {SECOND} if began else {FIRST, SECOND}
-    with pytest.raises(KeyholderUnavailable):
-        count_waiting(damaged, 60)
-    world.switch.off = set()
-    if damage == "storage key lost":
-        sealed = StorageKey(bytes(32)).seal(bytes(32), b"")
-        a.db.session.execute(update(a.Comparison).values(sealed_seed=sealed))
-    else:
-        width = world.key.ciphertext_bytes
-        findings = bytes(width) if damage == "invalid" else world.key.constant(1).to_bytes()
-        a.db.session.execute(
-            update(a.Recording).where(a.Recording.id == damaged).values(findings=findings)
-        )
-    a.db.session.commit()
-    assert count_waiting(damaged, 60) is None
-    assert world.row(fine).state == a.RecordingState.COUNTED
-    row = world.row(damaged)
-    if damage == "another value" and not began:
-        # Nobody can tell it from what was reported.
-        assert row.state == a.RecordingState.COUNTED
-        return
-    assert (row.state, row.reason) == (a.RecordingState.FAILED, "not_comparable")
-    assert world.opened(patient) == (2, 1, 0)
+def test_every_position_is_sent_in_order(world: World) -> None:
+    patients = [world.patient() for _ in range(3)]
+    for at in range(9):
+        world.reported(patients[at % 3], MURMUR, at=at)
+    sent: list[bytes] = []
+    world.switch.before = lambda body: sent.append(body)
+    count_waiting(60)
+    (request,) = filter(None, sent)
+    for patient in patients:
+        numbers = [
+            position.number
+            for position in decode_request(request).positions
+            if isinstance(position, RecordingPosition) and position.pseudonym == patient.collector
+        ]
+        assert numbers == [1, 2, 3]

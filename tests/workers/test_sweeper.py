@@ -13,22 +13,24 @@ from app.aggregator.blobs import BlobName
 from app.aggregator.queueing import Queue
 from app.aggregator.services import services
 from tests.workers.conftest import HEALTHY, World
+from workers.aggregation import assigning
 from workers.aggregation import sweeper as sweeping
+from workers.aggregation.counting import count_waiting
 from workers.aggregation.sweeper import Sweeper
 
 LONG_AGO = 1_000
 
 
-class Hints(list[tuple[str, str]]):
+class Hints(list[tuple[str, ...]]):
     """What was sent to which task."""
 
 
 @pytest.fixture
 def hints(monkeypatch: pytest.MonkeyPatch) -> Hints:
     sent = Hints()
-    for name in ("judge", "count", "check_range"):
+    for name in ("judge", "compare"):
         monkeypatch.setattr(
-            Queue, name, lambda _, identifier, name=name: sent.append((name, identifier))
+            Queue, name, lambda _, *arguments, name=name: sent.append((name, *arguments))
         )
     return sent
 
@@ -61,26 +63,71 @@ def test_a_lost_message_is_sent_again_but_not_at_every_sweep(
     patient = world.patient()
     queued = world.recording(patient, a.RecordingState.QUEUED, announced_at=LONG_AGO)
     world.recording(patient, a.RecordingState.QUEUED, announced_at=_now())
-    reported = world.reported(patient, HEALTHY)
     for state in (a.RecordingState.COUNTED, a.RecordingState.UNREADABLE, a.RecordingState.FAILED):
         world.recording(patient, state, announced_at=LONG_AGO)
     for _ in range(3):
         sweeper.sweep()
-    assert hints == [("judge", queued), ("count", reported)]
+    assert hints == [("judge", queued)]
 
 
-def test_a_proposed_range_is_announced_when_its_own_message_had_its_time(
-    world: World, sweeper: Sweeper, hints: Hints, monkeypatch: pytest.MonkeyPatch
+def _report(world: World) -> None:
+    world.reported(world.patient(), HEALTHY)
+
+
+def _propose(world: World) -> None:
+    world.range(world.patient(), 1, 2, 3, a.RangeState.PROPOSED)
+
+
+def _leave_a_batch(world: World) -> None:
+    _report(world)
+    assert assigning.assign(world.key, 0, 0) is not None
+
+
+def _leave_a_tally_aside(world: World) -> None:
+    _leave_a_batch(world)
+    a.db.session.execute(update(a.Comparison).values(session=None, batch=None))
+    a.db.session.execute(a.ComparisonBatch.__table__.delete())
+    a.db.session.execute(update(a.Tally).values(aside_until=_now() - 1))
+    a.db.session.commit()
+
+
+@pytest.mark.parametrize("waits", [_report, _propose, _leave_a_batch, _leave_a_tally_aside])
+def test_whatever_waits_for_a_comparison_is_announced_by_one_message(
+    world: World, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch, waits
 ) -> None:
-    proposed = world.range(world.patient(), 1, 2, 3, a.RangeState.PROPOSED)
+    monkeypatch.setattr(sweeping.services().queue, "judge", lambda _: None)
+    folder = world.home / "broker" / "queue"
+    sweeper.sweep()
+    assert list(folder.iterdir()) == []
+    waits(world)
+    for _ in range(3):
+        sweeper.sweep()
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_what_is_under_way_or_over_is_not_announced(
+    world: World, sweeper: Sweeper, hints: Hints
+) -> None:
+    _report(world)
+    count_waiting(60)
     world.range(world.patient(), 1, 2, 3, a.RangeState.CHECKED)
+    _report(world)
+    assert assigning.assign(world.key, _now(), 60) is not None
+    _leave_a_tally_aside(world)
+    a.db.session.execute(update(a.Tally).values(aside_until=_now() + 60))
+    a.db.session.commit()
     sweeper.sweep()
     assert hints == []
-    start = _now()
-    for seconds in (61, 62, 122):
-        monkeypatch.setattr(sweeping, "_now", lambda seconds=seconds: start + seconds)
-        sweeper.sweep()
-    assert hints == [("check_range", proposed)] * 2
+
+
+def test_tallies_that_are_left_aside_are_reported(
+    world: World, sweeper: Sweeper, hints: Hints, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweeper.sweep()
+    assert "left aside" not in caplog.text
+    _leave_a_tally_aside(world)
+    Sweeper(world.flask).sweep()
+    assert "1 tallies are left aside" in caplog.text
 
 
 def test_a_full_queue_gets_nothing_more(
@@ -156,11 +203,11 @@ def test_expired_tokens_and_forgotten_workers_go(
 def test_a_step_that_fails_does_not_stop_the_others(
     world: World, sweeper: Sweeper, hints: Hints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recording = world.reported(world.patient(), HEALTHY)
+    _report(world)
 
     def fails(*_: object) -> list[str]:
         raise OSError
 
     monkeypatch.setattr(sweeping, "requeue_expired", fails)
     sweeper.sweep()
-    assert hints == [("count", recording)]
+    assert hints == [("compare",)]

@@ -7,8 +7,9 @@ import pytest
 from app.aggregator import tables as a
 from app.aggregator.queueing import Queue
 from config import LEAST_LEASE_SECONDS, celery_settings
-from tests.workers.conftest import FAST, MURMUR, World
-from workers.aggregation import counting, tasks
+from crypto.comparison.session import SessionOpener
+from tests.workers.conftest import COMPARE, MURMUR, OPEN, World
+from workers.aggregation import contents, tasks
 from workers.aggregation.celery import app as aggregation
 from workers.inference import tasks as inference_tasks
 from workers.inference.celery import app as inference
@@ -20,72 +21,75 @@ def ready(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def test_a_recording_is_counted_and_a_range_is_checked(ready: World) -> None:
+def test_recordings_are_counted_and_ranges_are_checked(ready: World) -> None:
     patient = ready.patient()
     proposed = ready.range(patient, 1, 2, 3, a.RangeState.PROPOSED)
-    tasks.count(ready.reported(patient, MURMUR))
-    tasks.check_range(proposed)
+    ready.reported(patient, MURMUR)
+    tasks.compare()
     assert ready.opened(patient) == (1, 1, 0)
     assert a.db.session.get_one(a.Range, proposed).state == a.RangeState.CHECKED
 
 
-def test_the_rest_of_a_long_tally_is_queued_again(
+def test_what_is_left_when_time_runs_out_is_queued_again(
     ready: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[str] = []
-    monkeypatch.setattr(Queue, "count", lambda _, recording: sent.append(recording))
-    monkeypatch.setattr(tasks, "COUNT_SECONDS", 0)
-    patient = ready.patient()
-    first, second = (
-        ready.reported(patient, result, at=i) for i, result in enumerate((FAST, MURMUR))
-    )
-    tasks.count(first)
-    assert sent == [second]
+    sent: list[bool] = []
+    monkeypatch.setattr(Queue, "compare", lambda _: sent.append(True))
+    monkeypatch.setattr(tasks, "COMPARE_SECONDS", 0)
+    ready.reported(ready.patient(), MURMUR)
+    tasks.compare()
+    assert sent == [True]
 
 
-@pytest.mark.parametrize(
-    ("off", "message"),
-    [("/v1/manifest", "left for later"), ("/v1/comparisons/first", "left for later")],
-)
+@pytest.mark.parametrize("off", ["/v1/manifest", COMPARE, OPEN])
 def test_a_key_holder_that_is_away(
-    ready: World, caplog: pytest.LogCaptureFixture, off: str, message: str
+    ready: World, caplog: pytest.LogCaptureFixture, off: str
 ) -> None:
-    patient = ready.patient()
-    recording = ready.reported(patient, MURMUR)
-    proposed = ready.range(patient, 1, 2, 3, a.RangeState.PROPOSED)
+    recording = ready.reported(ready.patient(), MURMUR)
+    if off == OPEN:
+        a.db.session.execute(a.ComparisonSession.__table__.delete())
+        a.db.session.commit()
     ready.switch.off = {off}
-    tasks.count(recording)
-    tasks.check_range(proposed)
-    assert caplog.text.count(message) == 2
+    tasks.compare()
+    assert "left for later" in caplog.text
     assert ready.row(recording).state == a.RecordingState.REPORTED
-    assert a.db.session.get_one(a.Range, proposed).state == a.RangeState.PROPOSED
 
 
-def test_a_recording_that_does_not_wait_leaves_its_tally_as_it_was(
+def test_a_key_holder_that_opens_no_session(
+    ready: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a.db.session.execute(a.ComparisonSession.__table__.delete())
+    a.db.session.commit()
+    monkeypatch.setattr(SessionOpener, "request", lambda _: b"x")
+    recording = ready.reported(ready.patient(), MURMUR)
+    tasks.compare()
+    assert "opens no session" in caplog.text
+    assert ready.row(recording).state == a.RecordingState.REPORTED
+
+
+def test_whatever_goes_wrong_ends_in_the_log(
     ready: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     patient = ready.patient()
-    recording = ready.reported(patient, MURMUR)
+    ready.reported(patient, MURMUR)
     with monkeypatch.context() as patch:
-        patch.setattr(counting, "mark_counted", lambda *_: False)
-        tasks.count(recording)
-    assert "could not be counted now" in caplog.text
-    assert ready.opened(patient) == (0, 0, 0)
-    tasks.count(recording)
+        patch.setattr(contents, "items", lambda *_: 1 / 0)
+        tasks.compare()
+    assert "could not be compared now" in caplog.text
+    ready.lapse()
+    tasks.compare()
     assert ready.opened(patient) == (1, 1, 0)
 
 
 def test_no_task_runs_outside_a_process_that_is_ready() -> None:
     with pytest.raises(RuntimeError, match="pool process"):
-        tasks.count("0" * 32)
+        tasks.compare()
     with pytest.raises(RuntimeError, match="pool process"):
         inference_tasks.judge("0" * 32)
 
 
 def test_the_names_are_those_that_the_aggregator_sends() -> None:
-    assert {"hushbeat.aggregation.count", "hushbeat.aggregation.check_range"} <= set(
-        aggregation.tasks
-    )
+    assert "hushbeat.aggregation.compare" in aggregation.tasks
     assert "hushbeat.inference.judge" in inference.tasks
 
 

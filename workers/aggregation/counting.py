@@ -1,9 +1,9 @@
-"""Counting: each reported recording is compared with the key holder and added to its tally, once.
+"""Counting: all that waits is compared with the key holder, batch by batch, and put in force once.
 
-What makes it exactly once, whatever is killed, doubled or late: a recording gets its number and its
-seed in one transaction before the first message; every message derives from them, so B answers a
-repetition identically; and one transaction advances the tally from number - 1 to number and ends
-the recording. Whoever comes second finds the tally advanced and changes nothing.
+What makes it exactly once, whatever is killed, doubled or late: a batch's positions, its number and
+its request are stored before the request is sent, the key holder answers the identical request
+identically, and one transaction puts the answer in force and settles the batch. Whoever finds a
+batch whose lease ran out goes on where it stands.
 """
 
 from __future__ import annotations
@@ -11,149 +11,142 @@ from __future__ import annotations
 import logging
 import time
 
-from sqlalchemy import select, update
-
-from app.aggregator.keyholder_client import KeyholderRefused
-from app.aggregator.recordings.lifecycle import mark_counted, mark_void
+from app.aggregator.keyholder_client import KeyholderRefused, KeyholderUnavailable
 from app.aggregator.services import services
-from app.aggregator.tables import Comparison, Tally, db
-from app.common.database import changes_a_row, in_transaction
-from crypto.comparison.messages import RecordingPosition
-from crypto.errors import CryptoError
-from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution
+from crypto.comparison.batches import decode_request
+from crypto.comparison.fast import FastInitiator
+from crypto.errors import CryptoError, SealBroken
 from crypto.paillier import PublicKey
-from crypto.slots import OPERATING_POINT, pack_range
-from workers.aggregation.rounds import Compared, compare, give_up
-from workers.aggregation.tallies import (
-    AssignedPosition,
-    TallyName,
-    first_waiting,
-    give_back,
-    next_position,
-    take,
-    tally_of,
-)
+from workers.aggregation import assigning, batches, contents, sessions
+from workers.aggregation.assigning import ASIDE_SECONDS, LeasedBatch
+from workers.aggregation.sessions import SessionNeeded
+from workers.aggregation.settling import TallyInconsistent, settle
 
-ALREADY_SERVED = "position-already-served"
+SESSION_ENDED = "session-ended"
+ALREADY_SERVED = "batch-already-served"
+POSITION_REFUSED = ("position-already-served", "position-out-of-order")
+
+AGAIN_SECONDS = 2
+"""When a batch that the key holder did not answer may be sent again."""
 
 _log = logging.getLogger(__name__)
 
 
-class KeyNotActive(Exception):
-    """A report is under a Paillier key that is not in force: it waits until that is settled."""
+def count_waiting(seconds: float) -> bool:
+    """Compare and count until nothing waits. Returns True if time ran out first.
 
-
-class TallyInconsistent(Exception):
-    """A recording is not waiting although its number is the tally's next: nothing was changed."""
-
-
-def count_waiting(recording_id: str, seconds: float) -> str | None:
-    """Count every recording that waits for the same tally as this one, in the order of upload.
-
-    Stops after about `seconds` and returns a recording that still waits, to be queued again; None
-    when none is left or another worker holds the tally.
+    What cannot be settled now stays leased for a while, and is taken up again after that.
 
     Raises
     ------
-    KeyholderUnavailable, KeyholderRefused, KeyNotActive : nothing is lost; it can be tried again.
+    KeyholderUnavailable, KeyholderRefused : nothing is lost; it can be tried again.
     """
-    tally = tally_of(recording_id)
-    if tally is None:
-        return None
-    key = services().keyholder.paillier_key(tally.key_id)
-    if key is None:
-        raise KeyNotActive("The report's Paillier key is not the active one.")
     deadline = time.monotonic() + seconds
-    while True:
-        token = take(tally, key, _now(), services().config.lease_seconds)
-        if token is None:
-            return None
+    while time.monotonic() < deadline:
+        leased = _next()
+        if leased is None:
+            return False
         try:
-            while position := _next(tally, token):
-                _count(tally, key, position)
-                if time.monotonic() > deadline:
-                    return first_waiting(tally)
-        finally:
-            give_back(tally, token)
-        # One reported while this worker held the tally had its message turned away: look again.
-        if first_waiting(tally) is None:
-            return None
-
-
-def _next(tally: TallyName, token: str) -> AssignedPosition | None:
-    around = services()
-    return next_position(
-        tally, token, around.secrets.storage_key, _now(), around.config.lease_seconds
-    )
-
-
-def _count(tally: TallyName, key: PublicKey, position: AssignedPosition) -> None:
-    compared = _compared(tally, key, position)
-    in_transaction(db, lambda: _add(tally, key, position, compared))
-
-
-def _compared(tally: TallyName, key: PublicKey, position: AssignedPosition) -> Compared:
-    """What B made of the position, given up if it cannot be compared any more.
-
-    The number is taken and must be served, or nothing after it ever could be.
-    """
-    at = RecordingPosition(tally.pseudonym, tally.day, position.number)
-    keyholder = services().keyholder
-    inputs = _inputs_if_whole(key, position)
-    if inputs is None or position.seed is None:
-        _log.error("a recording cannot be compared: its report, range or seed is damaged")
-        return give_up(keyholder, key, at)
-    try:
-        return compare(keyholder, key, at, inputs.differences(key), position.seed)
-    except KeyholderRefused as refusal:
-        if refusal.slug != ALREADY_SERVED:
-            raise
-        # Damaged after the first round, so that what is derived now differs from what B was sent.
-        # If B finished the position, it refuses this too.
-        _log.error("a recording cannot be compared: it is not what the first round was about")
-        return give_up(keyholder, key, at)
-
-
-def _inputs_if_whole(key: PublicKey, position: AssignedPosition) -> FindingInputs | None:
-    try:
-        return _inputs(key, position)
-    except CryptoError:
-        return None
-
-
-def _inputs(key: PublicKey, position: AssignedPosition) -> FindingInputs:
-    if position.bounds is None:
-        lo, hi = DEFAULT_RATE_RANGES[AgeBand(position.age_band)]
-        bounds = key.constant(pack_range(key.bits, OPERATING_POINT, lo, hi))
-    else:
-        bounds = key.parse(position.bounds)
-    return FindingInputs(key.parse(position.report), bounds)
-
-
-def _add(tally: TallyName, key: PublicKey, position: AssignedPosition, compared: Compared) -> bool:
-    """Part of one transaction: the tally advances and the recording ends. False: done already."""
-    held = db.session.execute(
-        select(Tally.recordings, Tally.ciphertext).where(tally.row).with_for_update()
-    ).one()
-    if held.recordings != position.number - 1:
-        return False
-    total = key.parse(held.ciphertext).add(contribution(compared.bits, compared.mask))
-    changes_a_row(
-        db,
-        update(Tally)
-        .where(tally.row, Tally.recordings == position.number - 1)
-        .values(recordings=position.number, ciphertext=total.to_bytes()),
-    )
-    ended = mark_void if compared.bits is None else mark_counted
-    if not ended(position.recording, _now()):
-        raise TallyInconsistent("A numbered recording is not waiting to be counted.")
-    changes_a_row(
-        db,
-        update(Comparison)
-        .where(Comparison.recording_id == position.recording)
-        .values(sealed_seed=None),
-    )
+            _play(leased)
+        except KeyholderUnavailable as error:
+            batches.postpone(leased, _now() + AGAIN_SECONDS)
+            _log.warning("a batch is left for later: %s", error.detail)
+            # The key holder may be there, and fail with this batch only.
+            _active_key()
+        except (CryptoError, TallyInconsistent):
+            _log.exception("a batch is left as it is")
     return True
+
+
+def _next() -> LeasedBatch | None:
+    """A batch that somebody left, else a new one."""
+    seconds = services().config.lease_seconds
+    left = assigning.take_over(_now(), seconds)
+    if left is not None:
+        return left
+    key = _active_key()
+    try:
+        return assigning.assign(key, _now(), seconds)
+    except SessionNeeded:
+        sessions.open_session(key.key_id, _now())
+        return assigning.assign(key, _now(), seconds)
+
+
+def _active_key() -> PublicKey:
+    """The key of new batches. Raises KeyholderUnavailable also while it only seems to be there:
+    what cannot be sent had better be one batch later than many small ones now."""
+    keyholder = services().keyholder
+    key = keyholder.manifest().active_key
+    if not keyholder.answered:
+        raise KeyholderUnavailable("It did not answer a moment ago.")
+    return key
+
+
+def _play(leased: LeasedBatch) -> None:
+    """Bring a batch to its end from where it stands."""
+    request = batches.request_of(leased.name)
+    try:
+        session, key_id = sessions.evaluator(leased.name.session)
+    except SealBroken:
+        _session_lost(leased, sent=request is not None)
+        return
+    key = services().keyholder.paillier_key(key_id)
+    if key is None:
+        _log.error("a batch is left as it is: its Paillier key is not the active one")
+        return
+    initiator = FastInitiator(key, session)
+    if request is None:
+        request = _request(leased, key, initiator)
+        if request is None:
+            return
+    try:
+        answer = services().keyholder.compare(request)
+    except KeyholderRefused as refusal:
+        _refused(leased, key_id, request, refusal)
+        return
+    outcomes = initiator.finish(request, answer)
+    settle(leased.name, key, outcomes, decode_request(request).settled)
+
+
+def _request(leased: LeasedBatch, key: PublicKey, initiator: FastInitiator) -> bytes | None:
+    """A new request, stored; None if somebody else has the batch by now."""
+    found = contents.items(leased.name, key)
+    request = initiator.request(leased.name.number, found, batches.settled_names())
+    seconds = services().config.lease_seconds
+    return request if batches.keep_request(leased, request, _now(), seconds) else None
+
+
+def _session_lost(leased: LeasedBatch, *, sent: bool) -> None:
+    if sent:
+        # It may have been served, and nobody can use the answer any more.
+        batches.end_session(leased.name)
+        _log.error("a batch is left as it is: its session cannot be unsealed (storage key lost)")
+    else:
+        _log.error("a session is given up: it cannot be unsealed (storage key lost)")
+        batches.assign_anew(leased, ended=True)
+
+
+def _refused(leased: LeasedBatch, key_id: str, request: bytes, refusal: KeyholderRefused) -> None:
+    """The key holder served nothing of this request."""
+    positions = decode_request(request).positions
+    if not batches.is_ours(leased):
+        # Somebody else brought it to its end, and told the key holder.
+        return
+    if refusal.slug == SESSION_ENDED:
+        batches.assign_anew(leased, ended=True)
+    elif (
+        refusal.slug in POSITION_REFUSED
+        and refusal.item is not None
+        and 0 <= refusal.item < len(positions)
+    ):
+        _log.error("the key holder refuses a position, which is left aside: %s", refusal.slug)
+        until = _now() + ASIDE_SECONDS
+        batches.set_aside(leased, key_id, positions[refusal.item], until)
+    else:
+        if refusal.slug == ALREADY_SERVED:
+            # Its number was used before, as by a database that was restored: no further one may be.
+            batches.end_session(leased.name)
+        _log.error("a batch is left as it is: the key holder refuses it: %s", refusal.slug)
 
 
 def _now() -> int:

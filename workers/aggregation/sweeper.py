@@ -16,17 +16,18 @@ from collections.abc import Callable
 from celery import Celery
 from flask import Flask
 from kombu.exceptions import ChannelError, KombuError
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from app.aggregator.queueing import AGGREGATION_QUEUE, INFERENCE_QUEUE
 from app.aggregator.recordings.cleanup import delete_unneeded_blobs
-from app.aggregator.recordings.lifecycle import requeue_expired, waiting_for_comparison
+from app.aggregator.recordings.lifecycle import requeue_expired
 from app.aggregator.services import services
-from app.aggregator.tables import ApiToken, Range, RangeState, WorkerSighting, db
+from app.aggregator.tables import ApiToken, Tally, WorkerSighting, db
 from app.common.database import in_transaction
 from app.common.import_guard import NOT_FOR_THE_AGGREGATOR, forbid
 from app.common.logs import configure_logging
 from config import celery_settings
+from workers.aggregation.assigning import anything_waits
 from workers.aggregation.background import start_background_app
 from workers.readiness import notify_ready
 
@@ -34,7 +35,6 @@ TIDY_SECONDS = 60.0
 SIGHTING_DAYS = 1
 MANY_WAITING = 500
 """Messages in a queue beyond which the workers have enough to do and nothing is sent again."""
-_MOST_RANGES = 200
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ class Sweeper:
 
     def __init__(self, flask: Flask) -> None:
         self._flask = flask
-        self._range_sent_at: dict[str, int] = {}
         self._tidied_at = float("-inf")
         with flask.app_context():
             self._celery = Celery("hushbeat-sweeper", set_as_current=False)
@@ -52,10 +51,10 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Do everything that is due. A step that fails is logged and does not stop the others."""
-        steps: list[Callable[[], None]] = [self._hint_judging, self._hint_counting]
+        steps: list[Callable[[], None]] = [self._hint_judging, self._hint_comparing]
         if time.monotonic() - self._tidied_at >= TIDY_SECONDS:
             self._tidied_at = time.monotonic()
-            steps += [_remove_blobs, _remove_expired]
+            steps += [_remove_blobs, _remove_expired, _report_aside]
         for step in steps:
             with self._flask.app_context():
                 try:
@@ -65,44 +64,37 @@ class Sweeper:
 
     def _hint_judging(self) -> None:
         """Recordings whose lease ran out, or whose message was lost."""
-        if self._enough_waiting(INFERENCE_QUEUE):
+        if self._enough_waiting(INFERENCE_QUEUE, MANY_WAITING):
             return
         around = services()
         for recording in requeue_expired(_now(), around.config.lease_seconds):
             around.queue.judge(recording)
 
-    def _hint_counting(self) -> None:
-        """Reports and proposed ranges that nobody has compared."""
-        if self._enough_waiting(AGGREGATION_QUEUE):
-            return
-        around = services()
-        patience = around.config.lease_seconds
-        for recording in waiting_for_comparison(_now(), patience):
-            around.queue.count(recording)
-        proposed = db.session.scalars(
-            select(Range.id).where(Range.state == RangeState.PROPOSED).limit(_MOST_RANGES)
-        ).all()
-        db.session.rollback()
-        self._range_sent_at = {
-            known: at for known, at in self._range_sent_at.items() if known in proposed
-        }
-        for range_id in proposed:
-            # Its own message is on its way when it is first seen here, so that one waits as well.
-            if self._range_sent_at.setdefault(range_id, _now()) <= _now() - patience:
-                self._range_sent_at[range_id] = _now()
-                around.queue.check_range(range_id)
+    def _hint_comparing(self) -> None:
+        """Reports, proposed ranges and batches that nobody has at hand."""
+        # A message takes all that waits, so one that is still in the queue is enough.
+        if not self._enough_waiting(AGGREGATION_QUEUE, 1) and anything_waits(_now()):
+            services().queue.compare()
 
-    def _enough_waiting(self, queue: str) -> bool:
+    def _enough_waiting(self, queue: str, enough: int) -> bool:
         try:
             with self._celery.connection_for_write() as connection:
                 declared = connection.default_channel.queue_declare(queue, passive=True)
-                return int(declared.message_count) >= MANY_WAITING
+                return int(declared.message_count) >= enough
         except ChannelError:
             # Redis knows no empty queue.
             return False
         except (KombuError, OSError):
             _log.warning("the broker does not answer; nothing is sent again now")
             return True
+
+
+def _report_aside() -> None:
+    """A tally that the key holder refuses needs somebody who finds out why."""
+    aside = db.session.scalar(select(func.count()).where(Tally.aside_until > 0))
+    db.session.rollback()
+    if aside:
+        _log.error("%d tallies are left aside: the key holder refuses their next position", aside)
 
 
 def _remove_blobs() -> None:

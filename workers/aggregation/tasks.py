@@ -1,4 +1,4 @@
-"""The two tasks of queue `aggregation`. A message is a hint; the rows decide what is done."""
+"""The task of queue `aggregation`. A message is a hint; the rows decide what is done."""
 
 from __future__ import annotations
 
@@ -7,53 +7,39 @@ import logging
 from flask import Flask
 
 from app.aggregator.keyholder_client import KeyholderRefused, KeyholderUnavailable
-from app.aggregator.queueing import CHECK_RANGE, COUNT
+from app.aggregator.queueing import COMPARE
 from app.aggregator.services import services
 from app.common.import_guard import NOT_FOR_THE_AGGREGATOR, forbid
-from workers.aggregation import counting, ranges
+from workers.aggregation import counting
 from workers.aggregation.background import start_background_app
 from workers.aggregation.celery import app
 from workers.readiness import load_in_children
 
-COUNT_SECONDS = 20.0
-"""How long one task keeps to one tally before it queues the rest behind the others."""
+COMPARE_SECONDS = 20.0
+"""How long one task goes on before it hands the rest to the next one."""
 
 HARD_LIMIT_SECONDS = 300
-"""Then the process is killed; the tally's lease runs out and the sweeper queues again."""
+"""Then the process is killed; its batch's lease runs out and somebody takes the batch over."""
 
 _log = logging.getLogger(__name__)
 _flask: Flask | None = None
 
 
-@app.task(name=COUNT, time_limit=HARD_LIMIT_SECONDS)  # type: ignore[untyped-decorator]
-def count(recording_id: str) -> None:
-    """Count this recording, and every other one that waits for the same tally."""
+@app.task(name=COMPARE, time_limit=HARD_LIMIT_SECONDS)  # type: ignore[untyped-decorator]
+def compare() -> None:
+    """Compare all that waits, recordings and ranges."""
     with _application().app_context():
         try:
-            rest = counting.count_waiting(recording_id, COUNT_SECONDS)
+            rest = counting.count_waiting(COMPARE_SECONDS)
         except KeyholderUnavailable as error:
             _log.warning("left for later: %s", error.detail)
         except KeyholderRefused as error:
-            _log.error("the key holder refuses a comparison: %s", error.slug)
+            _log.error("the key holder opens no session: %s", error.slug)
         except Exception:  # noqa: BLE001 - rolled back; the sweeper queues it again
-            _log.exception("a recording could not be counted now")
+            _log.exception("what waits could not be compared now")
         else:
             if rest:
-                services().queue.count(rest)
-
-
-@app.task(name=CHECK_RANGE, time_limit=HARD_LIMIT_SECONDS)  # type: ignore[untyped-decorator]
-def check_range(range_id: str) -> None:
-    """Compare the bounds of a proposed range."""
-    with _application().app_context():
-        try:
-            ranges.check(range_id)
-        except KeyholderUnavailable as error:
-            _log.warning("left for later: %s", error.detail)
-        except KeyholderRefused as error:
-            _log.error("the key holder refuses a range check: %s", error.slug)
-        except Exception:  # noqa: BLE001 - rolled back; the sweeper queues it again
-            _log.exception("a range could not be checked now")
+                services().queue.compare()
 
 
 def _application() -> Flask:

@@ -54,7 +54,7 @@ def report(recording_id: str) -> dict[str, Any]:
     accepted = lifecycle.accept_report(told, sha256_hex(token.encode()), _now())
     services().blobs.delete(BlobName(told.recording, accepted.sealed_sha256))
     if accepted.state is RecordingState.REPORTED and not accepted.replayed:
-        services().queue.count(told.recording)
+        services().queue.compare()
     return {"recording": told.recording, "state": accepted.state.value}
 
 

@@ -87,7 +87,7 @@ def propose(doctor: Account, pseudonym: str, token: str) -> tuple[str, RangeStat
 
     state, created = in_transaction(db, work)
     if created:
-        services().queue.check_range(proposal.range)
+        services().queue.compare()
     return proposal.range, state, created
 
 

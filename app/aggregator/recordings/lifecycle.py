@@ -1,7 +1,7 @@
 """The states of a recording, and every change between them.
 
     queued <-> leased -> reported -> counted
-       |          |          `-----> failed      (the key holder served its position void)
+       |          |          `-----> failed      (it cannot be compared)
        |          `-----> unreadable, failed     (the worker's report)
        `-----> failed                            (quarantined: every attempt was used up)
     failed -> queued                             (damaged or quarantined: its owner sends it again)
@@ -9,7 +9,7 @@
 Each function is one transaction that changes the row only while it is in the state that the change
 starts from (`UPDATE ... WHERE state = ...`), so that whatever is redelivered, killed or done twice,
 a recording is finished exactly once. Times are Unix seconds. Two functions, `mark_counted` and
-`mark_void`, belong to the transaction that advances the tally and leave the commit to it.
+`mark_void`, belong to the transaction that advances the tallies and leave the commit to it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CursorResult,
     and_,
     case,
     exists,
@@ -440,42 +441,36 @@ def requeue_expired(now: int, patience: int) -> list[str]:
             .where(_expired(now))
             .values(state=RecordingState.QUEUED, lease=None, lease_until=0, announced_at=0),
         )
-        return _to_announce(RecordingState.QUEUED, now, patience)
+        return _to_announce(now, patience)
 
     return in_transaction(db, work)
 
 
-def waiting_for_comparison(now: int, patience: int) -> list[str]:
-    """The REPORTED recordings to announce to the aggregation workers again, oldest first.
+def mark_counted(recordings: Sequence[str], now: int) -> bool:
+    """REPORTED to COUNTED, and their ciphertexts are gone; part of the caller's transaction.
 
-    Args:
-        patience: seconds since the last message about a recording before it is sent again.
+    False if one of them was not REPORTED: then the caller must add none to the tallies.
     """
-    return in_transaction(db, lambda: _to_announce(RecordingState.REPORTED, now, patience))
+    return _finish_comparison(recordings, RecordingState.COUNTED, None, now)
 
 
-def mark_counted(recording_id: str, now: int) -> bool:
-    """REPORTED to COUNTED, and its ciphertexts are gone; part of the caller's transaction.
-
-    False if it was not REPORTED: then the caller must not add it to the tally.
-    """
-    return _finish_comparison(recording_id, RecordingState.COUNTED, None, now)
-
-
-def mark_void(recording_id: str, now: int) -> bool:
-    """REPORTED to FAILED, as the key holder could not compare it; otherwise like `mark_counted`."""
-    return _finish_comparison(recording_id, RecordingState.FAILED, NOT_COMPARABLE, now)
+def mark_void(recordings: Sequence[str], now: int) -> bool:
+    """REPORTED to FAILED, as they cannot be compared; otherwise like `mark_counted`."""
+    return _finish_comparison(recordings, RecordingState.FAILED, NOT_COMPARABLE, now)
 
 
 def _finish_comparison(
-    recording_id: str, state: RecordingState, reason: str | None, now: int
+    recordings: Sequence[str], state: RecordingState, reason: str | None, now: int
 ) -> bool:
-    return changes_a_row(
-        db,
+    if not recordings:
+        return True
+    changed: CursorResult[Any] = db.session.execute(
         update(Recording)
-        .where(Recording.id == recording_id, Recording.state == RecordingState.REPORTED)
+        .where(Recording.id.in_(recordings), Recording.state == RecordingState.REPORTED)
         .values(state=state, reason=reason, finished_at=now, findings=None),
-    )
+        execution_options={"synchronize_session": False},
+    )  # type: ignore[assignment]
+    return changed.rowcount == len(recordings)
 
 
 def _outcome(report: Report, now: int) -> dict[str, Any]:
@@ -502,10 +497,10 @@ def _expired(now: int) -> ColumnElement[bool]:
     return and_(Recording.state == RecordingState.LEASED, Recording.lease_until <= now)
 
 
-def _to_announce(state: RecordingState, now: int, patience: int) -> list[str]:
+def _to_announce(now: int, patience: int) -> list[str]:
     ids: Sequence[str] = db.session.scalars(
         select(Recording.id)
-        .where(Recording.state == state, Recording.announced_at <= now - patience)
+        .where(Recording.state == RecordingState.QUEUED, Recording.announced_at <= now - patience)
         .order_by(Recording.uploaded_at, Recording.id)
         .limit(_MOST_ANNOUNCED)
     ).all()
