@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 
 from app.common.logs import configure_logging
-from crypto.comparison.messages import RangePosition
+from crypto.comparison.positions import RangePosition, RecordingPosition
+from crypto.comparison.session import GarblerSession, SessionOpener
 from crypto.encoding import b64u, new_id
 from crypto.paillier import Ciphertext
-from tests.keyholder.world import Party, World
+from crypto.slots import COMPARISON_SLOT_BITS, zone_bits
+from tests.keyholder.comparing import SESSIONS, Comparing
+from tests.keyholder.conftest import TEST_BITS
+from tests.keyholder.world import DAY, Party, World
 
 MIN_BITS = 48
 """Shorter numbers occur anywhere by chance (a bit, a count of rows)."""
@@ -22,6 +26,14 @@ def spellings(number: int) -> list[bytes]:
     big = number.to_bytes(size, "big")
     texts = (str(number), f"{number:x}", f"{number:X}", b64u(big))
     return [text.encode() for text in texts] + [big, big[::-1]]
+
+
+def slots(number: int) -> list[int]:
+    """The masked numbers that a plaintext packs, each as a slot and as a zone."""
+    bits = number.bit_length()
+    widths = (COMPARISON_SLOT_BITS, zone_bits(TEST_BITS))
+    found = [number >> at & (1 << width) - 1 for width in widths for at in range(0, bits, width)]
+    return [slot for slot in found if slot.bit_length() >= MIN_BITS]
 
 
 @pytest.fixture
@@ -55,10 +67,12 @@ def test_no_decrypted_number_is_kept(
     configure_logging("keyholder")  # to the captured standard error
     caplog.set_level("DEBUG")
     tally = world.tally(owner, [(40_000, 720), (0, 1200)])
-    position = RangePosition(new_id(), owner.collector)
-    bits, mask = world.compared(position, world.range(600, 1000))
-    check = bits[0].add(world.keys.paillier.public.parse(mask))
-    world.ask_range(doctor, position, check).bit()
+    position, comparing = RangePosition(new_id(), owner.collector), Comparing(world)
+    batch = comparing.request(comparing.range(position, 600, 1000))
+    comparing.finish(batch, comparing.send(batch))
+    comparing.send(batch)  # the stored answer
+    checked = world.ask_range(doctor, position)
+    checked.value(checked.send())
     asked = world.ask(doctor, tally)
     asked.counts()
     world.client.post("/v1/openings", json=asked.body())  # refused
@@ -68,9 +82,11 @@ def test_no_decrypted_number_is_kept(
     ]
 
     secrets = [n for n in decrypted + masks if n.bit_length() >= MIN_BITS]
-    # Two rounds of two recordings and a range, two openings; slots and sums of them as well.
-    assert len(decrypted) == 8
+    # Two recordings packed in one, a range and an opening; slots and sums of them as well.
+    assert len(decrypted) == 3
     secrets += [n - m for n in decrypted for m in masks if n > m]
+    packed, bounds, _ = decrypted
+    secrets += [slot for n in (packed, bounds) for slot in slots(n)]
     logged = capfd.readouterr()
     places = {
         "database": stored(world),
@@ -84,6 +100,41 @@ def test_no_decrypted_number_is_kept(
                 assert spelling not in content, name
 
 
+def test_the_halves_of_a_session_are_not_kept_in_the_clear(
+    world: World, owner: Party, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Offset, seeds, storage key, labels: who had them could read A's bits off the columns."""
+    sessions: list[GarblerSession] = []
+
+    def keeping(session: GarblerSession) -> bytes:
+        sessions.append(session)
+        return original(session)
+
+    original = GarblerSession.to_bytes
+    monkeypatch.setattr(GarblerSession, "to_bytes", keeping)
+    configure_logging("keyholder")
+    opener = SessionOpener()
+    answer = world.post(SESSIONS, opener.request())
+    evaluator = opener.session(answer.data)
+    comparing = Comparing(world)
+    comparing.compare(comparing.recording(RecordingPosition(owner.collector, DAY, 1)))
+    opened, direct = sessions
+    assert opened.session == evaluator.session
+    kept, logged = stored(world), capfd.readouterr().err.encode()
+    assert comparing.session.encode() in kept
+    for secret in (
+        *opened.seeds,
+        *direct.seeds,
+        opened.offset,
+        direct.offset,
+        world.keys.storage.to_bytes(),
+        *(seed for pair in evaluator.pairs for seed in pair),
+    ):
+        for place in (kept, logged):
+            assert secret not in place
+            assert secret.hex().encode() not in place
+
+
 def test_the_log_names_no_collector_and_no_statement(
     world: World, owner: Party, doctor: Party, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +143,6 @@ def test_the_log_names_no_collector_and_no_statement(
     world.client.get(f"/v1/manifest?who={owner.collector}")
     world.client.get(f"/v1/{doctor.collector}")
     text = capfd.readouterr().err
-    assert text.count("\n") >= 4
+    assert text.count("\n") >= 3
     assert owner.collector not in text
     assert doctor.collector not in text
