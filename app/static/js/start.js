@@ -7,6 +7,7 @@ import { adoptPasskey, ensureEnrolled, hasPasskey } from "./enrolment.js";
 import { HushbeatError } from "./errors.js";
 import { byId, clearNotice, explain, notify, t } from "./page.js";
 import { endSession } from "./signer.js";
+import { watch } from "./watch.js";
 
 /** Answers `{state, keys}` as `ensureEnrolled` does, or null when the page cannot work here. */
 export async function start() {
@@ -17,6 +18,7 @@ export async function start() {
     if (identity.state === "new") notify(t(`enrolment.done-${identity.keys.type}`), "good");
     else clearNotice();
     if (identity.state === "elsewhere") showElsewhere();
+    else watch(identity.keys);
     return identity;
   } catch (error) {
     notify(explain(error), "bad");
