@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.home,
         port=options.port,
         keyholder_port=options.keyholder_port,
+        host=options.host,
         lan=default_address() if options.lan == "" else options.lan,
         say=lambda line: print(line, flush=True),
     )
@@ -104,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, default=8000, help="of the aggregator (8000)")
     parser.add_argument(
         "--keyholder-port", type=_port, default=8001, help="of the key holder (8001)"
+    )
+    parser.add_argument(
+        "--host",
+        choices=("127.0.0.1", "localhost"),
+        default="127.0.0.1",
+        help="what its addresses call this machine (127.0.0.1); passkeys need localhost",
     )
     parser.add_argument(
         "--lan",

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.aggregator.accounts.service import MIN_PASSWORD
-from tests.browser.browsers import DESKTOP, PHONE
+from deploy.local.system import LocalSystem
+from tests.browser.browsers import DESKTOP, PHONE, Complaints
 from tests.browser.cast import Cast
 from tests.browser.conftest import Window
 from tests.browser.navigators import PASSWORD, Counts, Patient, Person
@@ -20,7 +21,8 @@ AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 PUBLIC = ("/", "/register", "/login", "/about-privacy")
 PATIENTS = ("/recordings", "/doctors")
 DOCTORS = ("/patients",)
-OPERATORS = ("/operator", "/operator/figures")
+COLLECTORS = ("/keys", "/log")
+OPERATORS = ("/operator", "/operator/figures", "/operator/recoveries")
 
 
 # Access: the owner, the colleague, the stranger
@@ -30,7 +32,8 @@ def test_a_stranger_sees_the_public_pages_and_is_asked_to_log_in_elsewhere(cast:
     for path in PUBLIC:
         answer = cast.stranger.request.get(cast.base + path, max_redirects=0)
         assert answer.status == 200, path
-    for path in (*PATIENTS, *DOCTORS, *OPERATORS, "/account", "/patients/" + "0" * 32):
+    everywhere = (*PATIENTS, *DOCTORS, *COLLECTORS, *OPERATORS)
+    for path in (*everywhere, "/account", "/patients/" + "0" * 32):
         answer = cast.stranger.request.get(cast.base + path, max_redirects=0)
         assert (answer.status, answer.headers["location"]) == (302, "/login"), path
     assert cast.stranger.request.post(f"{cast.base}/logout").status == 401
@@ -40,7 +43,7 @@ def test_pages_of_another_kind_of_account_are_refused(cast: Cast) -> None:
     people: list[tuple[Person, tuple[str, ...]]] = [
         (cast.patient, (*DOCTORS, *OPERATORS)),
         (cast.doctor, (*PATIENTS, *OPERATORS)),
-        (cast.operator, (*PATIENTS, *DOCTORS)),
+        (cast.operator, (*PATIENTS, *DOCTORS, *COLLECTORS)),
     ]
     for person, foreign in people:
         for path in foreign:
@@ -135,6 +138,32 @@ def test_logging_out_ends_the_session_of_every_tab(cast: Cast, window: Window) -
     assert page.request.get(f"{cast.base}/account", max_redirects=0).status == 302
 
 
+def test_another_password_is_chosen_on_the_account_page(
+    window: Window, running_system: LocalSystem, complaints: Complaints
+) -> None:
+    complaints.allow("422")
+    base = running_system.aggregator_url
+    patient, elsewhere = Patient(window(), base), Patient(window(), base)
+    patient.register("Patient A")
+    elsewhere.log_in(patient.login_name)
+    patient.open("/account")
+    for present, said in ((PASSWORD[1:], "not your present password"), (PASSWORD, "is changed")):
+        patient.page.get_by_label("Present password").fill(present)
+        patient.page.get_by_label("New password", exact=True).fill("a louder beat by day")
+        patient.page.get_by_label("New password again").fill("a louder beat by day")
+        patient.page.get_by_role("button", name="Change password").click()
+        expect(patient.page.locator("main")).to_contain_text(said)
+    patient.expect_key()
+    elsewhere.open("/account")
+    expect(elsewhere.page.get_by_role("heading", level=1)).to_have_text("Log in")
+    elsewhere.log_in(patient.login_name, "a louder beat by day")
+    elsewhere.open("/account")
+    elsewhere.page.get_by_role("button", name="Log out everywhere").click()
+    expect(elsewhere.page.locator("main")).to_contain_text("You are logged out everywhere")
+    patient.open("/account")
+    expect(patient.page.get_by_role("heading", level=1)).to_have_text("Log in")
+
+
 # Language
 
 
@@ -198,9 +227,9 @@ def test_the_operators_page_outlives_a_proxy_that_cannot_reach_the_server(cast: 
 def rooms() -> dict[str, tuple[str, ...]]:
     return {
         "stranger": PUBLIC,
-        "patient": (*PATIENTS, "/account", "/account?new=yes"),
-        "doctor": (*DOCTORS, "patient", "/account"),
-        "operator": ("/operator", "/account", "/no-such-page"),
+        "patient": (*PATIENTS, *COLLECTORS, "/account", "/account?new=yes"),
+        "doctor": (*DOCTORS, "patient", *COLLECTORS, "/account"),
+        "operator": ("/operator", "/operator/recoveries", "/account", "/no-such-page"),
     }
 
 
@@ -250,6 +279,12 @@ def _visits(cast: Cast, rooms: dict[str, tuple[str, ...]]) -> Iterator[tuple[Pag
                 people[who].expect_key()
             elif path == "/doctors":
                 expect(page.locator("#consents li")).to_have_count(1)
+            elif path == "/keys":
+                expect(page.locator("#key-list li")).to_have_count(1)
+            elif path == "/log":
+                expect(page.locator("#log-status")).to_contain_text("follow")
+            elif path == "/operator/recoveries":
+                expect(page.locator("#approvals-status")).to_contain_text("Nobody asks")
             yield page, f"{who} {path}"
             if path in _UNFOLD:
                 _UNFOLD[path](cast)

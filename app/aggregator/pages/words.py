@@ -207,6 +207,7 @@ _WORDS = {
     },
     "keys": {
         "keys.first": _("First key"),
+        "keys.unnamed": _("Key without a name"),
         "keys.own": _("This browser."),
         "keys.software": _("A key in a browser or program, since {time}"),
         "keys.passkey": _("A passkey, since {time}"),
@@ -230,6 +231,11 @@ _WORDS = {
             "your keys."
         ),
         "error.recovery-waiting": _("The time is not over yet. Please come back later."),
+        "error.too-many-device-requests": _(
+            "Too many devices ask to be let in already. Refuse some of them first."
+        ),
+        "error.too-many-keys": _("Your account has too many keys. Remove some first."),
+        "error.not-found": _("That is gone already. Load the page again."),
         "error.own-key": _("A key does not remove itself. Use another device of yours."),
     },
     "log": {

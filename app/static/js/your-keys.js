@@ -58,7 +58,7 @@ async function requestItem(asked) {
 
 function deviceItem(device, _, all) {
   const own = device.thumbprint === identity.keys.thumbprint;
-  const label = device.label || t("keys.first");
+  const label = device.label || t(device.root ? "keys.first" : "keys.unnamed");
   const about = t(`keys.${device.type}`, { time: timeText(device.added_at) });
   const item = fromTemplate("key-item", { label, about: own ? `${t("keys.own")} ${about}` : about });
   const [ask, sure, yes, no] = ["ask", "sure", "yes", "no"].map((name) => part(item, name));
