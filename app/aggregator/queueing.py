@@ -47,7 +47,7 @@ class Queue:
 
     def _send(self, task: str, queue: str, *arguments: str) -> bool:
         try:
-            self._celery.send_task(task, args=arguments, queue=queue, retry=False)
+            self._celery.send_task(task, args=list(arguments), queue=queue, retry=False)
         except Exception:  # noqa: BLE001 - no broker, of whatever kind, fails a request
             _log.warning("the broker did not take %s; the sweeper will send it again", task)
             return False

@@ -1,34 +1,36 @@
 """Search with both roles' possessions at once: what A stores is decrypted with B's private key.
 
-Even so a tally must look like noise, for B's masks are in it; a range check likewise; and of a
-recording that is finished no result may be left at all, not even in what SQLite has freed. What a
-range encrypts may be opened by this collusion and by nothing less (docs/threat-model.md).
+Even so a tally must look like noise, for B's masks are in it, and what is sent for a comparison,
+for A's are; and of a recording that is finished no result may be left at all, not even in what
+SQLite has freed. What a range encrypts may be opened by this collusion and by nothing less
+(docs/threat-model.md).
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from client.uploading import State
-from crypto.comparison.messages import decode_first_answer, decode_second_answer
+from crypto.comparison.batches import decode_answer, decode_request
 from crypto.errors import CryptoError
-from crypto.slots import pack_report
+from crypto.slots import COMPARISON_SLOT_BITS, SCORE_BITS, pack_report
 from deploy.demo.evidence import Known, Leak
 
 NOISE_BITS = 64
 """A uniform number below n is this much shorter than n once in 2^64 times."""
 
-_BITS = (0, 1)
+_MASKED_BITS = SCORE_BITS + 33
+"""A masked number is no longer than this once in 2^32 times."""
 
 
 def find_in_ciphertexts(aggregator: Path, keyholder: Path, known: Known) -> list[Leak]:
     """Ciphertexts of two SQLite files that hold what they must not, or that must be gone."""
     with closing(sqlite3.connect(f"file:{aggregator}?mode=ro", uri=True)) as database:
-        leaks = [*_tallies(database, known), *_checks(database, known), *_results(database)]
+        leaks = [*_tallies(database, known), *_requests(database, known), *_results(database)]
     leaks += _freed(aggregator, known)
     with closing(sqlite3.connect(f"file:{keyholder}?mode=ro", uri=True)) as database:
         leaks += _answers(database, known)
@@ -41,11 +43,16 @@ def _tallies(database: sqlite3.Connection, known: Known) -> Iterator[Leak]:
             yield Leak("table tallies, column ciphertext", "a tally without a mask")
 
 
-def _checks(database: sqlite3.Connection, known: Known) -> Iterator[Leak]:
-    rows = database.execute("SELECT check_ciphertext FROM ranges WHERE check_ciphertext NOTNULL")
-    for (ciphertext,) in rows:
-        if not _is_noise(ciphertext, known):
-            yield Leak("table ranges, column check_ciphertext", "a comparison without a mask")
+def _requests(database: sqlite3.Connection, known: Known) -> Iterator[Leak]:
+    """A batch that is under way: B, who decrypts it, must see masks only."""
+    rows = database.execute("SELECT request FROM comparison_batches WHERE request NOTNULL")
+    for (request,) in rows:
+        try:
+            ok = all(_is_masked(part, known) for part in decode_request(request).masked)
+        except CryptoError:
+            ok = False
+        if not ok:
+            yield Leak("table comparison_batches, column request", "numbers without their masks")
 
 
 def _results(database: sqlite3.Connection) -> Iterator[Leak]:
@@ -75,35 +82,21 @@ def _freed(file: Path, known: Known) -> Iterator[Leak]:
 
 
 def _answers(database: sqlite3.Connection, known: Known) -> Iterator[Leak]:
-    """What B keeps for a resend: bits of masked numbers, bits under A's coin, and masks."""
-    rows = database.execute("SELECT round, answer FROM comparison_answers WHERE answer NOTNULL")
-    for which, answer in rows:
+    """What B keeps for a resend: what each recording adds, under the mask of its position."""
+    rows = database.execute("SELECT answer FROM comparison_batches WHERE answer NOTNULL")
+    for (answer,) in rows:
         try:
-            ok = _first_answer(answer, known) if which == 1 else _second_answer(answer, known)
+            ok = all(_is_noise(total, known) for total in decode_answer(answer).totals)
         except CryptoError:
             ok = False
         if not ok:
-            yield Leak("table comparison_answers, column answer", "something else than an answer")
+            yield Leak("table comparison_batches, column answer", "something else than an answer")
 
 
-def _first_answer(answer: bytes, known: Known) -> bool:
-    return all(
-        _decrypted(bit, known) in _BITS
-        for item in decode_first_answer(answer)
-        for comparison in item.bits
-        for bit in comparison
-    )
-
-
-def _second_answer(answer: bytes, known: Known) -> bool:
-    return all(
-        _is_noise(item.mask, known) and _all_bits(item.bits or (), known)
-        for item in decode_second_answer(answer)
-    )
-
-
-def _all_bits(ciphertexts: Iterable[bytes], known: Known) -> bool:
-    return all(_decrypted(ciphertext, known) in _BITS for ciphertext in ciphertexts)
+def _is_masked(ciphertext: bytes, known: Known) -> bool:
+    """Whether the first slot is much longer than a score: its mask is of 2^81."""
+    number = _decrypted(ciphertext, known)
+    return number is not None and number % (1 << COMPARISON_SLOT_BITS) >> _MASKED_BITS > 0
 
 
 def _is_noise(ciphertext: bytes, known: Known) -> bool:

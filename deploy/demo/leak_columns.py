@@ -19,6 +19,10 @@ from typing import Any
 from client.errors import DoctorCodeMismatch
 from client.grants import normalised_code
 from client.uploading import State
+from crypto.comparison.base_transfer import SEED_BYTES, TRANSFERS
+from crypto.comparison.batches import decode_answer, decode_request
+from crypto.comparison.blocks import BLOCK_BYTES
+from crypto.comparison.parameters import RANGE_COMPARATORS
 from crypto.encoding import check_day, check_hash, check_id, json_object
 from crypto.errors import CryptoError
 from crypto.jws import check_public_jwk
@@ -35,6 +39,7 @@ from crypto.messages import (
     Revocation,
     SignedMessage,
 )
+from crypto.slots import ZONES
 from deploy.demo.evidence import Known, Leak
 
 Meaning = Callable[[Any, Known], bool]
@@ -46,8 +51,12 @@ _MOST_ROWS = 20
 _MOST_ENTRIES = 500
 """In B's log after a run."""
 _MOST_ATTEMPTS = 4
-_SEED_BYTES = 1 + 12 + 32 + 16
-"""Version, nonce, seed and tag of a sealed seed."""
+_MOST_RANGES = 8
+_AT_REST_BYTES = 1 + 12 + 16
+"""Version, nonce and tag of a sealed value."""
+_EVALUATOR_BYTES = 2 * SEED_BYTES * TRANSFERS
+_GARBLER_BYTES = BLOCK_BYTES + SEED_BYTES * TRANSFERS
+_DIGEST_BYTES = 32
 _SEAL_BYTES = 48
 
 
@@ -159,12 +168,12 @@ def _key_message(value: Any, known: Known) -> bool:
     return any(_signed(kind)(value, known) for kind in kinds)
 
 
-def _seed(value: Any, known: Known) -> bool:  # noqa: ARG001
-    return isinstance(value, bytes) and len(value) == _SEED_BYTES
+def _digest(value: Any, known: Known) -> bool:  # noqa: ARG001
+    return isinstance(value, bytes) and len(value) == _DIGEST_BYTES
 
 
-def _answer(value: Any, known: Known) -> bool:  # noqa: ARG001 - opened by find_in_answers
-    return isinstance(value, bytes)
+def _sealed(size: int) -> Meaning:
+    return lambda value, _: isinstance(value, bytes) and len(value) == size + _AT_REST_BYTES
 
 
 _id = _reads(check_id)
@@ -176,6 +185,10 @@ _row = _number(1, lambda _: _MOST_ROWS)
 _actor = _matches(r"[0-9a-f]{32}|aggregator")
 _entries = _number(0, lambda _: _MOST_ENTRIES)
 _recordings = _number(0, lambda known: len(known.recordings))
+_batch = _number(0, lambda known: len(known.recordings) + _MOST_RANGES)
+_comparisons = _number(
+    0, lambda known: ZONES * len(known.recordings) + RANGE_COMPARATORS * _MOST_RANGES
+)
 _kind = _one_of("patient", "doctor", "operator")
 _alembic = {"version_num": _matches(r"\w{1,32}")}
 
@@ -194,6 +207,40 @@ AGGREGATOR: Mapping[str, Columns] = {
         "doctor_code": _maybe(_reads(normalised_code)),
         "session_id": _id,
         "created_at": _time,
+    },
+    "collector_keys": {
+        "thumbprint": _thumbprint,
+        "account_id": _row,
+        "key_jwk": _key,
+        "type": _one_of(*KeyType),
+        "rp_id": _maybe(_matches(r"[a-z0-9.:-]{1,255}")),
+        "label": _matches(r".{0,40}"),
+        "message": _maybe(_key_message),
+        "added_at": _time,
+        "revoked_at": _maybe(_time),
+    },
+    "device_requests": {
+        "id": _id,
+        "account_id": _row,
+        "thumbprint": _thumbprint,
+        "key_jwk": _key,
+        "type": _one_of(*KeyType),
+        "label": _matches(r".{1,40}"),
+        "device": _maybe(_signed(Device)),
+        "requested_at": _time,
+    },
+    "recoveries": {
+        "jti": _id,
+        "account_id": _row,
+        "thumbprint": _thumbprint,
+        "recovery": _signed(Recovery),
+        "requested_at": _time,
+        "ended_at": _maybe(_time),
+    },
+    "recovery_approvals": {
+        "jti": _id,
+        "approver": _actor,
+        "approval": _signed(RecoveryApproval),
     },
     "api_tokens": {"token_hash": _hash, "account_id": _row, "expires_at": _time},
     "recordings": {
@@ -225,7 +272,25 @@ AGGREGATOR: Mapping[str, Columns] = {
         "number": _recordings,
         "range_id": _maybe(_id),
         "age_band": _matches(r"[a-z_]{1,16}"),
-        "sealed_seed": _maybe(_seed),
+        "session": _maybe(_id),
+        "batch": _maybe(_batch),
+    },
+    "comparison_sessions": {
+        "session": _id,
+        "key_id": _hash,
+        "sealed": _sealed(_EVALUATOR_BYTES),
+        "next_batch": _batch,
+        "comparisons": _comparisons,
+        "opened_at": _time,
+        "ended": _number(0, lambda _: 1),
+    },
+    "comparison_batches": {
+        "session": _id,
+        "number": _batch,
+        "request": _maybe(_reads(decode_request, bytes)),
+        "lease": _maybe(_id),
+        "lease_until": _time,
+        "settled": _number(0, lambda _: 1),
     },
     "tallies": {
         "pseudonym": _id,
@@ -233,8 +298,7 @@ AGGREGATOR: Mapping[str, Columns] = {
         "key_id": _hash,
         "recordings": _recordings,
         "ciphertext": _ciphertext,
-        "lease": _maybe(_id),
-        "lease_until": _time,
+        "aside_until": _time,
     },
     "consents": {
         "grant_id": _id,
@@ -254,8 +318,9 @@ AGGREGATOR: Mapping[str, Columns] = {
         "bounds": _ciphertext,
         "proposal": _signed(RangeProposal),
         "created_at": _time,
-        "check_ciphertext": _maybe(_ciphertext),
-        "sealed_seed": _maybe(_seed),
+        "session": _maybe(_id),
+        "batch": _maybe(_batch),
+        "digest": _maybe(_digest),
     },
     "worker_sightings": {
         "name": _matches(r"[a-z]+@" + re.escape(socket.gethostname()) + r"/\d{1,2}"),
@@ -333,15 +398,26 @@ KEYHOLDER: Mapping[str, Columns] = {
         "key_id": _hash,
         "served": _recordings,
     },
-    "comparison_answers": {
-        "position": _matches(
-            r"recording\|[0-9a-f]{32}\|\d{4}-\d\d-\d\d\|[0-9a-f]{64}\|\d{1,6}"
-            r"|range\|[0-9a-f]{32}\|[0-9a-f]{32}\|[0-9a-f]{64}"
-        ),
-        "round": _number(1, lambda _: 2),
+    "comparison_sessions": {
+        "session": _id,
+        "sealed": _sealed(_GARBLER_BYTES),
+        "comparisons": _comparisons,
+        "opened_at": _time,
+        "ended_at": _maybe(_time),
+    },
+    "comparison_batches": {
+        "session": _id,
+        "number": _batch,
         "request_sha256": _hash,
-        "answer": _maybe(_answer),
-        "kept_until": _maybe(_time),
+        "answer": _maybe(_reads(decode_answer, bytes)),
+        "served_at": _time,
+    },
+    "range_checks": {
+        "range": _id,
+        "pseudonym": _id,
+        "key_id": _hash,
+        "digest": _maybe(_digest),
+        "served_at": _time,
     },
     "spent_openings": {
         "jti": _id,

@@ -210,9 +210,9 @@ def test_calls_are_signed_and_answers_are_bytes(
         return httpx.Response(200, content=request.content[::-1])
 
     client = answering(config, statement_key, answer)
-    assert client.compare_first(b"\x01\x02") == b"\x02\x01"
-    assert client.compare_second(b"\x03\x04") == b"\x04\x03"
-    assert seen == ["/v1/comparisons/first", "/v1/comparisons/second"]
+    assert client.open_session(b"\x01\x02") == b"\x02\x01"
+    assert client.compare(b"\x03\x04") == b"\x04\x03"
+    assert seen == ["/v1/comparison-sessions", "/v1/comparisons"]
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
@@ -221,13 +221,14 @@ def test_a_failure_that_may_pass(
 ) -> None:
     client = answering(config, statement_key, lambda _: httpx.Response(status))
     with pytest.raises(KeyholderUnavailable):
-        client.compare_first(b"x")
+        client.compare(b"x")
+    assert not client.answered
 
 
 def test_a_line_that_breaks(client: KeyholderClient, line: Line) -> None:
     line.down = True
     with pytest.raises(KeyholderUnavailable):
-        client.compare_second(b"x")
+        client.open_session(b"x")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +237,10 @@ def test_a_line_that_breaks(client: KeyholderClient, line: Line) -> None:
         (
             httpx.Response(409, json={"type": "urn:hushbeat:problem:position-out-of-order"}),
             "position-out-of-order",
+        ),
+        (
+            httpx.Response(409, json={"type": "urn:hushbeat:problem:session-ended", "item": "1"}),
+            "session-ended",
         ),
         (httpx.Response(404, content=b"<html>"), "http-404"),
         (httpx.Response(400, json={"type": 5}), "http-400"),
@@ -246,5 +251,14 @@ def test_a_refusal_names_its_problem(
 ) -> None:
     client = answering(config, statement_key, lambda _: answer)
     with pytest.raises(KeyholderRefused) as caught:
-        client.compare_first(b"x")
+        client.compare(b"x")
     assert caught.value.slug == slug
+    assert caught.value.item is None
+
+
+def test_a_refusal_names_its_position(config: AggregatorConfig, statement_key: SigningKey) -> None:
+    problem = {"type": "urn:hushbeat:problem:position-already-served", "item": 3}
+    client = answering(config, statement_key, lambda _: httpx.Response(409, json=problem))
+    with pytest.raises(KeyholderRefused) as caught:
+        client.compare(b"x")
+    assert (caught.value.slug, caught.value.item) == ("position-already-served", 3)

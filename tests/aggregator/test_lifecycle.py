@@ -146,8 +146,8 @@ STEPS: dict[str, Step] = {
     "failed": lambda r: report(failed(r)),
     "expire": lambda _: lifecycle.requeue_expired(NOW + LEASE, 10),
     "expire too early": lambda _: lifecycle.requeue_expired(NOW + LEASE - 1, 10),
-    "count": lambda r: in_transaction(db, lambda: lifecycle.mark_counted(r, NOW + 9)),
-    "void": lambda r: in_transaction(db, lambda: lifecycle.mark_void(r, NOW + 9)),
+    "count": lambda r: in_transaction(db, lambda: lifecycle.mark_counted([r], NOW + 9)),
+    "void": lambda r: in_transaction(db, lambda: lifecycle.mark_void([r], NOW + 9)),
 }
 # Every change that there is; all other pairs of state and step leave the state alone.
 CHANGES = {
@@ -351,7 +351,7 @@ def test_a_replay_is_answered_and_another_report_refused(
 def test_a_replay_is_known_after_counting(owner: int) -> None:
     recording = row_in(owner, R.LEASED)
     report(readable(recording))
-    in_transaction(db, lambda: lifecycle.mark_counted(recording, NOW))
+    in_transaction(db, lambda: lifecycle.mark_counted([recording], NOW))
     assert report(readable(recording)).state is R.COUNTED
 
 
@@ -384,15 +384,25 @@ def test_unknown_recordings(owner: int) -> None:
 def test_counting_takes_the_ciphertext_away_once(owner: int, mark: str, state: str) -> None:
     recording = row_in(owner, R.REPORTED)
     step = getattr(lifecycle, mark)
-    assert in_transaction(db, lambda: step(recording, NOW)) is True
-    assert in_transaction(db, lambda: step(recording, NOW)) is False
+    assert in_transaction(db, lambda: step([recording], NOW)) is True
+    assert in_transaction(db, lambda: step([recording], NOW)) is False
     row = fresh(recording)
     assert (row.state, row.findings, row.finished_at) == (state, None, NOW)
 
 
+def test_recordings_are_counted_together(owner: int) -> None:
+    waiting = [row_in(owner, R.REPORTED) for _ in range(2)]
+    counted = row_in(owner, R.COUNTED)
+    assert lifecycle.mark_counted([*waiting, counted], NOW) is False
+    db.session.rollback()
+    assert in_transaction(db, lambda: lifecycle.mark_counted(waiting, NOW)) is True
+    assert {fresh(one).state for one in waiting} == {"counted"}
+    assert lifecycle.mark_counted([], NOW) is True
+
+
 def test_a_rolled_back_count_leaves_the_report(owner: int) -> None:
     recording = row_in(owner, R.REPORTED)
-    lifecycle.mark_counted(recording, NOW)
+    lifecycle.mark_counted([recording], NOW)
     row = fresh(recording)
     assert (row.state, row.findings) == ("reported", b"f")
 
@@ -407,11 +417,3 @@ def test_waiting_recordings_are_announced_after_patience_oldest_first(owner: int
     assert lifecycle.requeue_expired(NOW + 61, 60) == [late]
     assert lifecycle.requeue_expired(NOW + 119, 60) == []
     assert lifecycle.requeue_expired(NOW + 120, 60) == [early, expired]
-
-
-def test_reports_are_announced_after_patience(owner: int) -> None:
-    recording = row_in(owner, R.REPORTED, announced_at=NOW)
-    row_in(owner, R.QUEUED)
-    assert lifecycle.waiting_for_comparison(NOW + 9, 10) == []
-    assert lifecycle.waiting_for_comparison(NOW + 10, 10) == [recording]
-    assert lifecycle.waiting_for_comparison(NOW + 11, 10) == []

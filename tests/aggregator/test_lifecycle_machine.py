@@ -131,9 +131,9 @@ class Workers(RuleBasedStateMachine):
         """What the aggregation worker does in its transaction, perhaps killed before the commit."""
         mark = lifecycle.mark_void if void else lifecycle.mark_counted
         if crash:
-            mark(recording, self.now)
+            mark([recording], self.now)
             db.session.rollback()
-        elif in_transaction(db, lambda: mark(recording, self.now)):
+        elif in_transaction(db, lambda: mark([recording], self.now)):
             self.tally += 0 if void else self.worth[recording]
 
     @invariant()

@@ -140,11 +140,10 @@ def test_the_operator_command(
         operator_account.main()
 
 
-def test_messages_hold_an_id_and_nothing_else(tmp_path: Path) -> None:
+def test_messages_hold_an_id_or_nothing(tmp_path: Path) -> None:
     queue = Queue(f"filesystem://{tmp_path / 'broker'}")
     assert queue.judge("a" * 32)
-    assert queue.count("b" * 32)
-    assert queue.check_range("c" * 32)
+    assert queue.compare()
     messages = [json.loads(p.read_text()) for p in (tmp_path / "broker" / "queue").iterdir()]
     sent = {
         (
@@ -156,8 +155,7 @@ def test_messages_hold_an_id_and_nothing_else(tmp_path: Path) -> None:
     }
     assert sent == {
         ("inference", "hushbeat.inference.judge", f"['{'a' * 32}']"),
-        ("aggregation", "hushbeat.aggregation.count", f"['{'b' * 32}']"),
-        ("aggregation", "hushbeat.aggregation.check_range", f"['{'c' * 32}']"),
+        ("aggregation", "hushbeat.aggregation.compare", "()"),
     }
 
 

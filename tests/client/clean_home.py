@@ -16,14 +16,19 @@ from app.keyholder import tables as keyholder
 from client.ranges import HealthyRange
 from client.uploading import State, recording_id
 from crypto.at_rest import StorageKey
-from crypto.comparison.messages import SecondAnswerItem, encode_second_answer
+from crypto.comparison.batches import decode_request
+from crypto.comparison.fast import FastInitiator, Item
+from crypto.comparison.positions import RecordingPosition
 from crypto.encoding import b64u, new_id, sha256_hex
 from crypto.jws import CollectorKey, SigningKey, doctor_code
+from crypto.keyholder.fast import FastResponder
+from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
 from crypto.messages import CollectorKind, Enrolment, Grant, KeyType, RangeProposal
-from crypto.slots import pack_range
+from crypto.slots import pack_range, pack_report
 from deploy.demo.evidence import Known, KnownPerson, KnownRecording
 from models.synthesis import phonocardiogram, silence, wav_bytes
+from tests.crypto.fast_pair import session_pair
 from tests.support.small_keys import SMALL_BITS
 
 DAY = "2026-03-14"
@@ -44,6 +49,9 @@ class CleanHome:
         self.keys = {kind: CollectorKey.generate() for kind in ("patient", "doctor")}
         self.pseudonyms = {kind: new_id() for kind in self.keys}
         self.id_key = secrets.token_bytes(32)
+        self.session = new_id()
+        self.sessions = session_pair(secrets.token_bytes(32), self.session)
+        self.request = self._request()
         self.known = self._known()
         self._make_secrets()
         self._make_aggregator()
@@ -150,7 +158,24 @@ class CleanHome:
                     number=1,
                     range_id=healthy.id,
                     age_band="adult",
-                    sealed_seed=StorageKey(secrets.token_bytes(32)).seal(bytes(32), b"row"),
+                    session=self.session,
+                    batch=0,
+                )
+            )
+            session.add(
+                aggregator.ComparisonSession(
+                    session=self.session,
+                    key_id=self.key.key_id,
+                    sealed=_seal(self.sessions[0].to_bytes()),
+                    next_batch=2,
+                    comparisons=6,
+                    opened_at=self.now,
+                )
+            )
+            session.flush()
+            session.add(
+                aggregator.ComparisonBatch(
+                    session=self.session, number=1, request=self.request, lease_until=self.now
                 )
             )
             session.add(
@@ -211,8 +236,14 @@ class CleanHome:
             bounds=bounds,
             proposal=proposal.sign(self.keys["doctor"]),
             created_at=self.now,
-            check=self.noise(),
+            digest=secrets.token_bytes(32),
         )
+
+    def _request(self) -> bytes:
+        """A batch that is under way."""
+        position = RecordingPosition(self.pseudonyms["patient"], DAY, 2)
+        report = self.key.encrypt(pack_report(self.key.bits, SOUND, RATE))
+        return FastInitiator(self.key, self.sessions[0]).request(1, [Item(position, report)])
 
     def _grant(self) -> str:
         return Grant(
@@ -238,8 +269,8 @@ class CleanHome:
         engine = create_engine(f"sqlite:///{self.keyholder}")
         keyholder.Base.metadata.create_all(engine)
         patient = self.pseudonyms["patient"]
-        bits = tuple(self.key.encrypt(bit).to_wire() for bit in (0, 1, 1))
-        answer = encode_second_answer([SecondAnswerItem(bits, self.noise())])
+        responder = FastResponder(self.paillier, MaskKey.generate())
+        answer = responder.answer(self.sessions[1], decode_request(self.request)).answer
         with Session(engine) as session, session.begin():
             for kind, key in self.keys.items():
                 session.add(
@@ -265,11 +296,30 @@ class CleanHome:
                 keyholder.ServedTally(pseudonym=patient, day=DAY, key_id=self.key.key_id, served=1)
             )
             session.add(
-                keyholder.ComparisonAnswer(
-                    position=f"recording|{patient}|{DAY}|{self.key.key_id}|1",
-                    round=2,
-                    request_sha256=sha256_hex(b"request"),
+                keyholder.ComparisonSession(
+                    session=self.session,
+                    sealed=_seal(self.sessions[1].to_bytes()),
+                    comparisons=6,
+                    opened_at=self.now,
+                )
+            )
+            session.flush()
+            session.add(
+                keyholder.ComparisonBatch(
+                    session=self.session,
+                    number=1,
+                    request_sha256=sha256_hex(self.request),
                     answer=answer,
+                    served_at=self.now,
+                )
+            )
+            session.add(
+                keyholder.RangeCheck(
+                    range=new_id(),
+                    pseudonym=patient,
+                    key_id=self.key.key_id,
+                    digest=secrets.token_bytes(32),
+                    served_at=self.now,
                 )
             )
             session.add(
@@ -316,3 +366,7 @@ def broker_message(body: object) -> str:
     encoded = b64u(json.dumps(body).encode()).encode()
     padded = encoded + b"=" * (-len(encoded) % 4)
     return json.dumps({"body": padded.decode(), "content-type": "application/json"})
+
+
+def _seal(secret: bytes) -> bytes:
+    return StorageKey(secrets.token_bytes(32)).seal(secret, b"row")

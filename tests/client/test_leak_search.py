@@ -8,12 +8,19 @@ import shutil
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
 import numpy as np
 import pytest
 
+from crypto.comparison.batches import (
+    BatchAnswer,
+    decode_request,
+    encode_answer,
+    encode_request,
+)
 from crypto.slots import pack_report
 from deploy.demo.leak_search import search
 from models.synthesis import phonocardiogram
@@ -85,13 +92,22 @@ def _samples() -> np.ndarray:
 
 
 def _small(column: str) -> Plant:
-    table = "ranges" if column == "check_ciphertext" else "tallies"
-
     def plant(clean: CleanHome) -> None:
         ciphertext = clean.key.encrypt((2 << 24) + 1).to_wire()
-        _sql("aggregator", f"UPDATE {table} SET {column} = ?", ciphertext)(clean)
+        _sql("aggregator", f"UPDATE tallies SET {column} = ?", ciphertext)(clean)
 
     return plant
+
+
+def _unmasked(clean: CleanHome) -> None:
+    asked = replace(decode_request(clean.request), masked=(_report(clean),))
+    request = encode_request(asked)
+    _sql("aggregator", "UPDATE comparison_batches SET request = ?", request)(clean)
+
+
+def _contribution(clean: CleanHome) -> None:
+    answer = BatchAnswer((clean.key.encrypt(1).to_wire(),), b"", b"")
+    _sql("keyholder", "UPDATE comparison_batches SET answer = ?", encode_answer(answer))(clean)
 
 
 def _plain_report(clean: CleanHome) -> int:
@@ -198,11 +214,16 @@ PLANTS: dict[str, tuple[Plant, str]] = {
     # ciphertexts
     "a tally without its mask": (_small("ciphertext"), "tallies, column ciphertext"),
     "a report in a tally's place": (_report_as_tally, "tallies, column ciphertext"),
-    "a range check without its mask": (_small("check_ciphertext"), "column check_ciphertext"),
+    "a comparison without its mask": (_unmasked, "comparison_batches, column request"),
+    "a contribution without its mask": (_contribution, "comparison_batches, column answer"),
+    "a score as a digest": (
+        _sql("aggregator", "UPDATE ranges SET digest = ?", SOUND.to_bytes(4, "big")),
+        "column digest",
+    ),
     "the result of a counted recording": (_result_left, "table recordings"),
     "a result in a freed page": (_result_freed, "aggregator.sqlite3"),
     "something else as an answer": (
-        _sql("keyholder", "UPDATE comparison_answers SET answer = ?", b"\x81\xa5sound\x01"),
+        _sql("keyholder", "UPDATE comparison_batches SET answer = ?", b"\x81\xa5sound\x01"),
         "column answer",
     ),
     # numbers
