@@ -15,6 +15,7 @@ from app.aggregator.accounts.sessions import register_loaders
 from app.aggregator.blobs import open_blob_store
 from app.aggregator.cohorts.api import cohorts
 from app.aggregator.consents.api import consents
+from app.aggregator.devices.api import devices
 from app.aggregator.extensions import csrf, limiter, login_manager
 from app.aggregator.internal.api import internal
 from app.aggregator.keyholder_client import KeyholderClient
@@ -23,6 +24,7 @@ from app.aggregator.pages import register_pages, render_problem
 from app.aggregator.queueing import Queue
 from app.aggregator.ranges.api import ranges
 from app.aggregator.recordings.api import recordings
+from app.aggregator.recoveries.api import recoveries
 from app.aggregator.secrets import AggregatorSecrets
 from app.aggregator.services import EXTENSION, Services, services
 from app.aggregator.tables import db
@@ -41,7 +43,18 @@ MAX_BODY_BYTES = 256 << 10
 """Largest body but that of an upload, which has its own limit."""
 
 _ROOT = Path(__file__).resolve().parents[2]
-_API = (accounts, recordings, tallies, consents, ranges, openings, cohorts, internal)
+_API = (
+    accounts,
+    recordings,
+    tallies,
+    consents,
+    ranges,
+    openings,
+    cohorts,
+    devices,
+    recoveries,
+    internal,
+)
 
 
 def create_app(

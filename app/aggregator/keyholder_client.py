@@ -85,6 +85,7 @@ class KeyholderClient:
         )
         self._lock = threading.Lock()
         self._manifest: Manifest | None = None
+        self._manifest_key: dict[str, Any] | None = None
         self._asked_at = float("-inf")
         self._answered = False
 
@@ -109,6 +110,13 @@ class KeyholderClient:
             return self._last()
         finally:
             self._lock.release()
+
+    def manifest_key(self) -> dict[str, Any]:
+        """The pinned key with which the key holder signs its word; raises as `manifest`."""
+        self.manifest()
+        if self._manifest_key is None:
+            raise KeyholderUnavailable("It did not answer a moment ago. Try again soon.")
+        return self._manifest_key
 
     @property
     def answered(self) -> bool:
@@ -203,6 +211,7 @@ class KeyholderClient:
         manifest = Manifest.verify(answer["manifest"], key, time.time())
         if jws.thumbprint(manifest.statement_key) != self._key.thumbprint:
             raise BadSignature("made for an aggregator with another statement key")
+        self._manifest_key = key
         return manifest
 
     def _pinned(self) -> str:

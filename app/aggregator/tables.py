@@ -29,6 +29,9 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 
+TOKEN_CHARS = 4096
+"""The longest message of a collector that is kept, but for healthy ranges."""
+
 
 class AccountKind(StrEnum):
     PATIENT = "patient"
@@ -91,6 +94,65 @@ class ApiToken(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     expires_at: Mapped[int] = mapped_column(BigInteger)
     account: Mapped[Account] = relationship()
+
+
+class CollectorKey(Base):
+    """A public key of an account's devices, the first one included: the key holder has the same."""
+
+    __tablename__ = "collector_keys"
+
+    thumbprint: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    key_jwk: Mapped[str] = mapped_column(String(512))
+    type: Mapped[str] = mapped_column(String(16))
+    rp_id: Mapped[str | None] = mapped_column(String(255))
+    # What its owner calls the device; the first one has no name.
+    label: Mapped[str] = mapped_column(String(40), default="")
+    # The signed message that brought it, so that the chain from the first key can be checked.
+    message: Mapped[str | None] = mapped_column(String(TOKEN_CHARS))
+    added_at: Mapped[int] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class DeviceRequest(Base):
+    """A key that waits until an older device of the account signs for it."""
+
+    __tablename__ = "device_requests"
+    __table_args__ = (UniqueConstraint("account_id", "thumbprint"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    thumbprint: Mapped[str] = mapped_column(String(64))
+    key_jwk: Mapped[str] = mapped_column(String(512))
+    type: Mapped[str] = mapped_column(String(16))
+    label: Mapped[str] = mapped_column(String(40))
+    device: Mapped[str | None] = mapped_column(String(TOKEN_CHARS))
+    requested_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Recovery(Base):
+    """A new key that asks to replace all others of an account; relayed, the key holder decides."""
+
+    __tablename__ = "recoveries"
+
+    jti: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    thumbprint: Mapped[str] = mapped_column(String(64))
+    recovery: Mapped[str] = mapped_column(String(TOKEN_CHARS))
+    requested_at: Mapped[int] = mapped_column(BigInteger)
+    # Cancelled, complete, or begun anew.
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    account: Mapped[Account] = relationship()
+
+
+class RecoveryApproval(Base):
+    """Who vouched for a recovery: `aggregator`, or a doctor's collector."""
+
+    __tablename__ = "recovery_approvals"
+
+    jti: Mapped[str] = mapped_column(ForeignKey("recoveries.jti"), primary_key=True)
+    approver: Mapped[str] = mapped_column(String(32), primary_key=True)
+    approval: Mapped[str] = mapped_column(String(TOKEN_CHARS))
 
 
 class Recording(Base):
@@ -229,8 +291,8 @@ class Consent(Base):
     grant_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     patient_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     doctor_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
-    grant: Mapped[str] = mapped_column(String(2048))
-    revocation: Mapped[str | None] = mapped_column(String(2048))
+    grant: Mapped[str] = mapped_column(String(TOKEN_CHARS))
+    revocation: Mapped[str | None] = mapped_column(String(TOKEN_CHARS))
     granted_at: Mapped[int] = mapped_column(BigInteger)
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
     patient: Mapped[Account] = relationship(foreign_keys=[patient_id])

@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from app.common.database import in_transaction
 from app.common.problems import Problem
 from app.common.requests import json_body
-from app.keyholder.collector_keys import check_length, key_to_pin, pin
+from app.keyholder.collector_keys import KeyRevoked, check_length, key_to_pin, pin
 from app.keyholder.context import keyholder
 from app.keyholder.log import Event, append
 from app.keyholder.tables import Collector, CollectorKey, db
@@ -66,6 +66,8 @@ def _pin(enrolment: Enrolment, key: PinnedKey, statement: str) -> bool:
         first = (row.thumbprint, row.kind, known and known.type)
         if first != (enrolment.thumbprint, enrolment.kind.value, enrolment.type.value):
             raise AlreadyEnrolled("This collector is enrolled with another key or kind.")
+        if known is None or known.revoked_at is not None:
+            raise KeyRevoked("It was removed: make a new key, and have another device sign for it.")
         return False
     if known is not None:
         raise AlreadyEnrolled("This key belongs to another collector: make a key of its own.")

@@ -17,12 +17,14 @@ from app.common.problems import register_problem_handlers
 from app.common.request_log import log_requests
 from app.common.security_headers import API_POLICY, register_security_headers
 from app.keyholder import (
+    cohorts,
     comparisons,
     devices,
     enrolment,
     grants,
     openings,
     recoveries,
+    rosters,
 )
 from app.keyholder.context import Keyholder, keyholder
 from app.keyholder.cors import register_cors
@@ -74,6 +76,8 @@ def create_app(config: KeyholderConfig | None = None) -> Flask:
         log.blueprint,
         grants.blueprint,
         openings.blueprint,
+        rosters.blueprint,
+        cohorts.blueprint,
     )
     for blueprint in (*for_collectors, comparisons.blueprint):
         app.register_blueprint(blueprint)

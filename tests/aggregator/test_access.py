@@ -17,6 +17,8 @@ EXAMPLES = {
     "recording_id": "a" * 32,
     "grant_id": "a" * 32,
     "range_id": "a" * 32,
+    "request_id": "a" * 32,
+    "jti": "a" * 32,
     "pseudonym": "a" * 32,
     "code": "ABCD-EFGH-IJKL-MNOP",
     "filename": "x.js",

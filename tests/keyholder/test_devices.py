@@ -215,6 +215,8 @@ def test_the_first_key_can_be_removed_and_still_names(
     assert world.ask(second, tally).counts() == [COUNTS]
     assert world.ask(doctors_second, tally).counts() == [COUNTS]
     assert slug(world.ask(owner, tally).send()) == "key-revoked"
+    again = world.client.post("/v1/enrolments", json=world.enrolment(owner))
+    assert slug(again) == "key-revoked"
 
 
 def test_no_key_removes_itself_or_anybody_elses(

@@ -10,11 +10,13 @@ from app.aggregator.access import account, only
 from app.aggregator.accounts import service
 from app.aggregator.accounts.sessions import bearer_token
 from app.aggregator.accounts.throttle import new_voucher
+from app.aggregator.devices.keys import read_key_type
 from app.aggregator.extensions import limiter
 from app.aggregator.tables import AccountKind
 from app.common.problems import InvalidRequest
 from app.common.requests import json_body
 from crypto.findings import AgeBand
+from crypto.messages import KeyType
 
 accounts = Blueprint("accounts", __name__, url_prefix="/api")
 
@@ -70,4 +72,6 @@ def show() -> dict[str, Any]:
 @only(AccountKind.PATIENT, AccountKind.DOCTOR, AccountKind.CLINIC)
 @limiter.limit("30 per minute")
 def enrol() -> dict[str, Any]:
-    return {"statement": service.enrol(account(), json_body(key=dict)["key"])}
+    body = json_body(key=dict, type=str | None)
+    key_type = KeyType.SOFTWARE if body["type"] is None else read_key_type(body["type"])
+    return {"statement": service.enrol(account(), body["key"], key_type)}

@@ -22,14 +22,14 @@ from app.aggregator.accounts.throttle import (
     count_password_check,
     count_registration,
 )
+from app.aggregator.devices.keys import KeyAlreadyPinned, NotEnrolled, pin_first
 from app.aggregator.services import services
 from app.aggregator.tables import Account, AccountKind, ApiToken, db
 from app.common.database import in_transaction
 from app.common.problems import Problem
 from crypto.encoding import new_id
-from crypto.errors import InvalidEncoding
 from crypto.findings import AgeBand
-from crypto.jws import check_public_jwk, doctor_code, thumbprint
+from crypto.jws import check_collector_jwk, doctor_code, thumbprint
 from crypto.messages import CollectorKind, Enrolment, GrantUse, KeyType
 
 MIN_PASSWORD = 12
@@ -91,14 +91,6 @@ class LoginsCrowded(Problem):
     title = "No login is free for this name"
     status = 503
     retry_after = 10
-
-
-class KeyAlreadyPinned(Problem):
-    """The account has another collector key, or the key belongs to another account."""
-
-    slug = "key-already-pinned"
-    title = "Another key is pinned"
-    status = 409
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -267,18 +259,17 @@ def account_of_session(session_id: str) -> Account | None:
     return db.session.scalar(select(Account).where(Account.session_id == session_id))
 
 
-def enrol(account: Account, key: object) -> str:
-    """Pins a collector's public key (ES256) to its account and states so for the key holder.
+def enrol(account: Account, key: object, key_type: KeyType = KeyType.SOFTWARE) -> str:
+    """Pins a collector's first public key (ES256) and states so for the key holder.
 
-    The same key again gets a new statement.
+    The same key again gets a new statement. Further keys come by `app.aggregator.devices`.
 
     Raises:
         InvalidEncoding: not a public P-256 JWK.
         KeyAlreadyPinned: another key is pinned, or the key is another account's.
+        KeyRevoked: it was removed.
     """
-    jwk = check_public_jwk(key)
-    if jwk["kty"] != "EC":
-        raise InvalidEncoding("a collector's key is an EC key on P-256")
+    jwk = check_collector_jwk(key)
     thumb = thumbprint(jwk)
     account_id, kind = account.id, CollectorKind(account.kind)
     code = doctor_code(thumb) if GrantUse.to(kind) else None
@@ -289,7 +280,10 @@ def enrol(account: Account, key: object) -> str:
             .where(Account.id == account_id, Account.thumbprint.is_(None))
             .values(key_jwk=json.dumps(jwk), thumbprint=thumb, doctor_code=code)
         )
-        return db.session.scalar(select(Account.thumbprint).where(Account.id == account_id))
+        pinned = db.session.scalar(select(Account.thumbprint).where(Account.id == account_id))
+        if pinned == thumb:
+            pin_first(account_id, jwk, key_type)
+        return pinned
 
     try:
         pinned = in_transaction(db, work)
@@ -302,7 +296,7 @@ def enrol(account: Account, key: object) -> str:
         collector=account.collector,
         kind=kind,
         thumbprint=thumb,
-        type=KeyType.SOFTWARE,
+        type=key_type,
         jti=new_id(),
         iat=now,
         exp=now + ENROLMENT_SECONDS,
@@ -311,19 +305,15 @@ def enrol(account: Account, key: object) -> str:
 
 
 def public_key(account: Account) -> dict[str, Any]:
-    """The pinned public JWK. Raises NotEnrolled if there is none."""
+    """The first key's public JWK, which names the account. Raises NotEnrolled if there is none.
+
+    It verifies nothing: the account's messages may come from any of its devices
+    (`app.aggregator.devices.keys.verified`), and this one may have been removed.
+    """
     if account.key_jwk is None:
         raise NotEnrolled("Log in where the account is used, so that its key is made.")
     jwk: dict[str, Any] = json.loads(account.key_jwk)
     return jwk
-
-
-class NotEnrolled(Problem):
-    """The account has no collector key yet."""
-
-    slug = "not-enrolled"
-    title = "This account has no key yet"
-    status = 409
 
 
 def _end_everything(account_id: int, **values: str) -> None:

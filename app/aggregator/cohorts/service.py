@@ -12,8 +12,8 @@ from itertools import groupby
 
 from sqlalchemy import select
 
-from app.aggregator.accounts.service import public_key
 from app.aggregator.consents.service import patients_of
+from app.aggregator.devices.keys import verified
 from app.aggregator.keyholder_client import KeyholderRefused
 from app.aggregator.openings.service import HalfOpening, common_fields, half_opening
 from app.aggregator.services import services
@@ -67,7 +67,7 @@ def keep_roster(clinic: Account, token: str) -> tuple[str, bool]:
         InvalidRequest: it speaks of another clinic.
         RosterFixed: as its name says.
     """
-    signed = SignedRoster.verify(token, public_key(clinic), time.time())
+    signed = verified(SignedRoster, token, clinic, time.time(), longest=len(token))
     if signed.clinic != clinic.collector:
         raise InvalidRequest("The roster speaks of another clinic.")
     clinic_id = clinic.id

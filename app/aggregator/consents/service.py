@@ -9,7 +9,7 @@ import time
 
 from sqlalchemy import select
 
-from app.aggregator.accounts.service import public_key
+from app.aggregator.devices.keys import verified
 from app.aggregator.ranges.ending import end_ranges
 from app.aggregator.tables import Account, AccountKind, Consent, db
 from app.common.database import in_transaction
@@ -44,7 +44,7 @@ def grant(patient: Account, token: str) -> tuple[str, bool]:
         NotFound: no such doctor or clinic, or one with another key.
         GrantConflict, GrantExists: as their names say.
     """
-    signed = Grant.verify(token, public_key(patient), time.time())
+    signed = verified(Grant, token, patient, time.time())
     if signed.patient != patient.collector:
         raise InvalidRequest("The grant speaks of another patient.")
     doctor = db.session.scalar(
@@ -100,7 +100,7 @@ def revoke(patient: Account, grant_id: str, token: str) -> None:
         InvalidRequest: it speaks of another grant or patient.
         NotFound: the patient never gave this grant.
     """
-    signed = Revocation.verify(token, public_key(patient), time.time())
+    signed = verified(Revocation, token, patient, time.time())
     if (signed.grant, signed.patient) != (grant_id, patient.collector):
         raise InvalidRequest("The revocation speaks of another grant or patient.")
     patient_id, pseudonym = patient.id, patient.collector

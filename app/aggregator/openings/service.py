@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from app.aggregator.accounts.service import NotEnrolled
 from app.aggregator.consents.service import may_open
+from app.aggregator.devices.keys import NotEnrolled
 from app.aggregator.ranges.service import KeyNotActive, RangeNotOpen, own_range
 from app.aggregator.services import services
 from app.aggregator.tables import Account, RangeState, Tally, db

@@ -10,11 +10,11 @@ from flask import current_app
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 
-from app.aggregator.accounts.service import public_key
+from app.aggregator.devices.keys import in_force, public_jwk
 from app.aggregator.pages.language import current_language
 from app.aggregator.pages.words import words_of
 from app.aggregator.tables import Account
-from crypto.webauthn import KeyType, origin_of, rp_id_of
+from crypto.webauthn import origin_of, rp_id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,10 @@ def _account() -> dict[str, object] | None:
 
 def _keys_of(account: Account) -> list[dict[str, object]]:
     """The public keys that can sign in the account's name now."""
-    if account.thumbprint is None:
-        return []
-    key = public_key(account)
-    return [{"thumbprint": account.thumbprint, "type": KeyType.SOFTWARE, "key": key}]
+    return [
+        {"thumbprint": key.thumbprint, "type": key.type, "key": public_jwk(key)}
+        for key in in_force(account.id)
+    ]
 
 
 def _passkeys(public_url: str) -> dict[str, str] | None:

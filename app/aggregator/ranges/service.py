@@ -11,14 +11,17 @@ from typing import Any
 
 from sqlalchemy import CursorResult, select, update
 
-from app.aggregator.accounts.service import public_key
 from app.aggregator.consents.service import may_open
+from app.aggregator.devices.keys import verified
 from app.aggregator.ranges.ending import PENDING_STATES, end_active, end_pending
 from app.aggregator.services import services
 from app.aggregator.tables import Account, Range, RangeState, db
 from app.common.database import in_transaction
 from app.common.problems import InvalidRequest, NotFound, Problem
 from crypto.messages import RangeProposal
+
+RANGE_CHARS = 8192
+"""The longest proposal, which is kept."""
 
 
 class KeyNotActive(Problem):
@@ -55,7 +58,7 @@ def propose(doctor: Account, pseudonym: str, token: str) -> tuple[str, RangeStat
         KeyNotActive, RangeConflict, KeyholderUnavailable: as their names say.
     """
     _require_consent(doctor, pseudonym)
-    proposal = RangeProposal.verify(token, public_key(doctor), time.time())
+    proposal = verified(RangeProposal, token, doctor, time.time(), longest=RANGE_CHARS)
     if proposal.pseudonym != pseudonym:
         raise InvalidRequest("The proposal speaks of another patient.")
     key = services().keyholder.paillier_key(proposal.key_id)
