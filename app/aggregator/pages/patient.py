@@ -6,6 +6,7 @@ from flask import render_template
 
 from app.aggregator.access import only
 from app.aggregator.pages.blueprint import pages
+from app.aggregator.pages.clinic import cohort_terms
 from app.aggregator.tables import AccountKind
 
 
@@ -19,5 +20,5 @@ def recordings() -> str:
 @pages.get("/doctors")
 @only(AccountKind.PATIENT)
 def doctors() -> str:
-    """Consent to a doctor and take it back."""
-    return render_template("pages/doctors.html")
+    """Consent to a doctor or clinic and take it back."""
+    return render_template("pages/doctors.html", **cohort_terms())

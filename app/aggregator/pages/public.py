@@ -12,12 +12,14 @@ from app.aggregator.accounts import service
 from app.aggregator.accounts.sessions import log_in, log_out, voucher
 from app.aggregator.accounts.throttle import TooManyAttempts
 from app.aggregator.pages.blueprint import pages
+from app.aggregator.pages.clinic import cohort_terms
 from app.aggregator.pages.forms import LoginForm, RegistrationForm
 from app.aggregator.tables import AccountKind
 
 _HOME = {
     AccountKind.PATIENT: "pages.recordings",
     AccountKind.DOCTOR: "pages.patients",
+    AccountKind.CLINIC: "pages.clinic",
     AccountKind.OPERATOR: "pages.operator",
 }
 
@@ -92,7 +94,7 @@ def logout() -> Page:
 @pages.get("/about-privacy")
 def about_privacy() -> Page:
     """Who sees what, in plain words."""
-    return render_template("pages/about_privacy.html")
+    return render_template("pages/about_privacy.html", **cohort_terms())
 
 
 def _answer(template: str, form: LoginForm | RegistrationForm, status: int = 422) -> Page:

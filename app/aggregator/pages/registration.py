@@ -6,6 +6,7 @@ from flask import Flask, render_template
 
 from app.aggregator.pages import (  # noqa: F401 - their views hang in the blueprint
     account,
+    clinic,
     doctor,
     keys,
     operator,

@@ -162,10 +162,27 @@ _WORDS = {
         "doctors.code-form": _(
             "A doctor code has sixteen letters and digits, like ABCD-EFGH-IJKL-MNOP."
         ),
-        "doctors.consented": _("{name} can now open your counts."),
-        "doctors.taken-back": _("{name} can no longer open your counts."),
+        "doctors.doctor": _("doctor"),
+        "doctors.clinic": _("clinic"),
+        "doctors.some-clinic": _("a clinic that you allowed"),
+        "doctors.allow-doctor": _("Allow this doctor"),
+        "doctors.allow-clinic": _("Allow this clinic"),
+        "doctors.consented-counts": _("{name} can now open your counts."),
+        "doctors.consented-cohort": _("{name} can now count you in."),
+        "doctors.taken-back-doctor": _("{name} can no longer open your counts."),
+        "doctors.taken-back-clinic": _("{name} no longer counts you in."),
+        "doctors.cohort-fixed": _("on the list, not opened yet"),
+        "doctors.cohort-without": _("you were not counted in"),
+        "doctors.cohort-plain": _("counted in, without noise"),
+        "doctors.cohort-noise": _("counted in with noise; epsilon {epsilon} was spent"),
         "doctors.take-back": _("Take back the consent for {name}"),
-        "error.not-found": _("There is no doctor with this code. Please compare it once more."),
+        "error.not-found": _(
+            "There is no doctor or clinic with this code. Please compare it once more."
+        ),
+        "error.unknown-doctor": _(
+            "The key holder does not know this code as what the page says it is. Nothing was "
+            "allowed. Please ask the doctor or clinic."
+        ),
         "error.grant-conflict": _(
             "This consent was taken back in the meantime. Please load the page again."
         ),
@@ -256,11 +273,15 @@ _WORDS = {
         "log.tally.one": _("Counts of {count} recording were opened"),
         "log.tally.other": _("Counts of {count} recordings were opened"),
         "log.range-check": _("The check of a healthy range was opened"),
+        "log.roster": _("The roster of a month was fixed"),
+        "log.cohort.one": _("A cohort that counts in {count} recording was opened"),
+        "log.cohort.other": _("A cohort that counts in {count} recordings was opened"),
         "log.something": _("Something that this page does not know yet ({kind})"),
         "log.this-key": _("you, with this browser's key"),
         "log.other-key": _("you, with another key"),
         "log.other-patient": _("a doctor or clinic that you allowed"),
         "log.other-doctor": _("somebody else"),
+        "log.other-clinic": _("somebody else"),
         "log.operator": _("the operator"),
     },
     "approvals": {
@@ -272,6 +293,54 @@ _WORDS = {
         ),
         "approvals.done": _("You have vouched for it."),
         "approvals.none": _("Nobody asks for a recovery."),
+    },
+    "clinic": {
+        "clinic.chosen.one": _("{count} patient chosen; a roster has at least {least}."),
+        "clinic.chosen.other": _("{count} patients chosen; a roster has at least {least}."),
+        "clinic.fixed": _("The roster of {month} is fixed."),
+        "clinic.open": _("Open once"),
+        "clinic.again": _("Show again"),
+        "clinic.over": _("The month is over. The figure can be opened, once."),
+        "clinic.waits": _("The roster is fixed. The figure can be opened from {time} on."),
+        "clinic.opened": _("Opened {time}."),
+        "clinic.opened-elsewhere": _(
+            "Opened {time}. The figure can be shown in the browser or program that opened it."
+        ),
+        "clinic.too-small": _(
+            "Too few patients of the roster had recordings and still allowed it. This month "
+            "stays closed."
+        ),
+        "clinic.figure": _(
+            "{members} patients made {recordings} recordings. {sound} of them sounded abnormal, "
+            "and in {rate} the heart rate was outside the healthy range."
+        ),
+        "clinic.figure-noise": _(
+            "{members} patients made {recordings} recordings. About {sound} of them sounded "
+            "abnormal (give or take {soundMargin}), and in about {rate} the heart rate was outside "
+            "the healthy range (give or take {rateMargin})."
+        ),
+        "clinic.unreliable": _("an unreliable number"),
+        "clinic.noise": _(
+            "With noise of both servers: epsilon {epsilon} was spent on the month of each patient."
+        ),
+        "clinic.no-noise": _("Without noise."),
+        "error.roster-fixed": _("The roster of this month is fixed and cannot be changed."),
+        "error.roster-overlap": _(
+            "A patient is in another clinic's roster of this month. Leave out:"
+        ),
+        "error.roster-not-now": _("A roster is fixed before or during its month."),
+        "error.not-granted": _("A patient has taken the consent back. Leave out:"),
+        "error.cohort-differs": _(
+            "The servers do not agree yet on who belongs in it. Please try again in a minute."
+        ),
+        "error.cohort-too-small": _(
+            "Too few patients of the roster had recordings and still allow it."
+        ),
+        "error.cohort-opened": _("This month was opened in another browser or program."),
+        "error.cohort-terms-differ": _(
+            "The two servers are set to different noise. Nothing was opened. Please tell whoever "
+            "runs Hushbeat for you."
+        ),
     },
     "account": {
         "account.key-software": _("This browser holds the key of your account."),

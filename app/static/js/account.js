@@ -1,8 +1,8 @@
-/** The account's page: login name, this browser's key, the doctor's code. */
+/** The account's page: login name, this browser's key, the code of a doctor or clinic. */
 
 import "./copy.js";
 import { doctorCode } from "./jws.js";
-import { byId, page, t } from "./page.js";
+import { byId, t } from "./page.js";
 import { start } from "./start.js";
 
 const identity = await start();
@@ -12,6 +12,6 @@ if (state && identity) {
   state.textContent = here ? t(`account.key-${identity.keys.type}`) : t("account.key-elsewhere");
   state.dataset.tone = here ? "good" : "bad";
 }
-if (page.account.kind === "doctor" && identity && identity.state !== "elsewhere") {
+if (byId("doctor-code") && identity && identity.state !== "elsewhere") {
   byId("doctor-code").textContent = await doctorCode(identity.keys.root);
 }

@@ -1,12 +1,17 @@
-/** The patient's doctors: consent by the doctor's code, and take it back. */
+/**
+ * The patient's doctors and clinics: consent by a code, take it back, and the cohorts that the
+ * patient's recordings were counted in.
+ */
 
+import { ownCohorts } from "./cohorts.js";
 import { consent, doctorOf, finishUnconfirmed, normalisedCode, takeBack } from "./grants.js";
-import { byId, explain, fromTemplate, part, t, timeText } from "./page.js";
+import { byId, explain, fromTemplate, monthText, number, part, t, timeText } from "./page.js";
 import { aggregator } from "./servers.js";
 import { start } from "./start.js";
 
 const status = byId("consent-status");
 const identity = await start();
+const clinics = new Map();
 let found;
 
 if (identity?.state === "elsewhere") byId("find-doctor").hidden = true;
@@ -17,6 +22,7 @@ else if (identity) {
   await attempt(() => finishUnconfirmed(identity.keys), "");
 }
 if (identity) await attempt(showConsents, "");
+if (identity && identity.state !== "elsewhere") await attempt(showCohorts, "");
 
 async function findDoctor(event) {
   event.preventDefault();
@@ -32,6 +38,10 @@ async function findDoctor(event) {
   await attempt(async () => {
     found = await doctorOf(code);
     byId("doctor-name").textContent = found.display_name;
+    const clinic = found.use === "cohort";
+    byId("means-counts").hidden = clinic;
+    byId("means-cohort").hidden = !clinic;
+    byId("consent").textContent = t(clinic ? "doctors.allow-clinic" : "doctors.allow-doctor");
     byId("doctor-found").hidden = false;
     byId("consent").focus();
   }, "");
@@ -46,7 +56,9 @@ async function giveConsent() {
     forget();
     byId("code").value = "";
     await showConsents();
-  }, t("doctors.consented", { name: doctor.display_name }));
+  }, t(doctor.use === "cohort" ? "doctors.consented-cohort" : "doctors.consented-counts", {
+    name: doctor.display_name,
+  }));
   byId("consent").disabled = false;
 }
 
@@ -61,8 +73,29 @@ async function showConsents() {
   byId("no-consents").hidden = consents.length > 0;
 }
 
-function consentItem({ grant, display_name: name, since }) {
-  const item = fromTemplate("consent-item", { name, since: timeText(since) });
+/** Which months count the patient in, and what was spent on it. */
+async function showCohorts() {
+  const { cohorts } = await ownCohorts(identity.keys);
+  byId("in-cohorts").hidden = cohorts.length === 0;
+  byId("cohorts").replaceChildren(...cohorts.map(cohortItem));
+}
+
+function cohortItem({ month, clinic, state, counted, epsilon }) {
+  const name = clinics.get(clinic) ?? t("doctors.some-clinic");
+  return fromTemplate("cohort-item", { month: monthText(month), name, how: howText() });
+
+  function howText() {
+    if (state === "fixed") return t("doctors.cohort-fixed");
+    if (!counted) return t("doctors.cohort-without");
+    if (!epsilon) return t("doctors.cohort-plain");
+    return t("doctors.cohort-noise", { epsilon: number(epsilon / 1000) });
+  }
+}
+
+function consentItem({ grant, doctor, kind, display_name: name, since }) {
+  if (kind === "clinic") clinics.set(doctor, name);
+  const what = t(kind === "clinic" ? "doctors.clinic" : "doctors.doctor");
+  const item = fromTemplate("consent-item", { name, what, since: timeText(since) });
   const ask = part(item, "ask");
   const sure = part(item, "sure");
   const [yes, no] = [part(item, "yes"), part(item, "no")];
@@ -81,7 +114,7 @@ function consentItem({ grant, display_name: name, since }) {
     await attempt(async () => {
       await takeBack(identity.keys, grant);
       await showConsents();
-    }, t("doctors.taken-back", { name }));
+    }, t(kind === "clinic" ? "doctors.taken-back-clinic" : "doctors.taken-back-doctor", { name }));
     yes.disabled = false;
   });
   return item;

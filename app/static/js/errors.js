@@ -13,16 +13,18 @@ export class HushbeatError extends Error {
 
 /**
  * An answer of one of the two servers that says no (RFC 9457). `retryAfter`, in seconds, is set if
- * the server said when to try again; `grant` if the problem names the one that is in force.
+ * the server said when to try again; `grant` if the problem names the one that is in force, `pseudonym` if it
+ * names whom it is about.
  */
 export class ProblemError extends HushbeatError {
-  constructor(server, status, slug, detail, retryAfter, grant) {
+  constructor(server, status, slug, detail, retryAfter, { grant, pseudonym } = {}) {
     super(slug || "problem", { server, status, detail });
     this.name = "ProblemError";
     this.status = status;
     this.detail = detail;
     this.retryAfter = retryAfter;
     this.grant = grant;
+    this.pseudonym = pseudonym;
   }
 }
 

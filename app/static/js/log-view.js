@@ -32,11 +32,13 @@ function showMore() {
 }
 
 function rowOf({ at, kind, actor, thumbprint, recordings }) {
-  const what = kind === "tally" ? tn("log.tally", recordings) : kindText(kind);
+  const what = kindText(kind, recordings);
   return fromTemplate("entry-row", { at: timeText(at), what, who: whoIs(actor, thumbprint) });
 }
 
-function kindText(kind) {
+function kindText(kind, recordings) {
+  if (kind === "tally") return tn("log.tally", recordings);
+  if (kind === "cohort") return tn("log.cohort", recordings);
   const name = `log.${kind}`;
   return name in page.words ? t(name) : t("log.something", { kind });
 }

@@ -112,18 +112,26 @@ export async function openRangeCheck(keys, range) {
 }
 
 async function open(keys, scope) {
-  const manifest = await currentManifest();
+  const half = await askHalf(keys, "/api/openings", scope);
+  if (half.statement.kind !== scope.kind) throw new HushbeatError("bad-statement");
+  return { ...half, ...(await redeem(keys, "/v1/openings", half)) };
+}
+
+/** The aggregator's half of an opening: `{statement, key, answer, recipient}`. */
+export async function askHalf(keys, path, scope) {
   await ready(keys); // before the statement, which does not wait for a person
   const recipient = await oneTimeRecipient();
-  const answer = await aggregator.post("/api/openings", {
-    ...scope,
-    recipient: b64u(recipient.publicBytes),
-  });
+  const asked = { ...scope, recipient: b64u(recipient.publicBytes) };
+  return readHalf(keys, await aggregator.post(path, asked), recipient);
+}
+
+/** The same from an answer: its statement is the aggregator's, for these keys and this recipient. */
+export async function readHalf(keys, answer, recipient) {
+  const manifest = await currentManifest();
   const statement = await verify(answer.statement, "hushbeat-statement", manifest.statementKey);
   const key = manifest.paillierKey(statement.key_id);
   // The expiry is the key holder's to check: a clock that runs wrong here must not lock anybody out.
   if (
-    statement.kind !== scope.kind ||
     statement.collector !== page.account.collector ||
     statement.thumbprint !== keys.root ||
     statement.recipient !== b64u(recipient.publicBytes) ||
@@ -132,12 +140,17 @@ async function open(keys, scope) {
   ) {
     throw new HushbeatError("bad-statement");
   }
+  return { statement, key, answer, recipient };
+}
+
+/** Signs for it and gets the key holder's half: `{masked, blind}`, unsealed. */
+export async function redeem(keys, path, { statement, key, answer, recipient }) {
   const opening = await sign(
     "hushbeat-opening",
     { statement_sha256: await sha256Hex(answer.statement), jti: statement.jti },
     keys,
   );
-  const value = await keyholder.post("/v1/openings", {
+  const value = await keyholder.post(path, {
     statement: answer.statement,
     ciphertext: answer.ciphertext,
     opening,
@@ -148,7 +161,7 @@ async function open(keys, scope) {
   if (blind.length !== key.plaintextBytes || masked.length !== key.plaintextBytes) {
     throw new HushbeatError("opening-mismatch");
   }
-  return { statement, key, masked, blind };
+  return { masked, blind };
 }
 
 /** The statement must be about exactly what was asked for. */
@@ -195,7 +208,8 @@ export function recoverCounts(masked, blind, n, cells) {
   return counts;
 }
 
-function unmasked(masked, blind, n) {
+/** What the two halves hold together. */
+export function unmasked(masked, blind, n) {
   const difference = (toBigInt(masked) - toBigInt(blind)) % n;
   return difference < 0n ? difference + n : difference;
 }

@@ -44,10 +44,12 @@ const shortDays = new Intl.DateTimeFormat(locale, {
   month: "short",
   timeZone: "UTC",
 });
+const months = new Intl.DateTimeFormat(locale, { month: "long", year: "numeric", timeZone: "UTC" });
 const times = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
 export const number = (value) => numbers.format(value);
 export const dayText = (day) => days.format(new Date(`${day}T00:00:00Z`));
+export const monthText = (month) => months.format(new Date(`${month}-01T00:00:00Z`));
 export const shortDayText = (day) => shortDays.format(new Date(`${day}T00:00:00Z`));
 export const timeText = (seconds) => times.format(new Date(seconds * 1000));
 

@@ -26,11 +26,15 @@ export async function seal(publicBytes, info, plaintext) {
   return concat(new Uint8Array(sender.enc), new Uint8Array(await sender.seal(plaintext)));
 }
 
-/** A one-time recipient of one opening; its private key never leaves this object. */
+/** A one-time recipient of one opening; its private key cannot be exported. */
 export async function oneTimeRecipient() {
-  const pair = await crypto.subtle.generateKey({ name: "X25519" }, false, ["deriveBits"]);
+  return recipientOf(await crypto.subtle.generateKey({ name: "X25519" }, false, ["deriveBits"]));
+}
+
+/** The recipient of a pair of keys that was kept. */
+export async function recipientOf(pair) {
   const publicBytes = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
-  return { publicBytes, open: (info, sealed) => open(pair, info, sealed) };
+  return { pair, publicBytes, open: (info, sealed) => open(pair, info, sealed) };
 }
 
 async function open(recipientKey, info, sealed) {

@@ -59,13 +59,14 @@ export function success(text) {
  * front of the server answers with pages of its own.
  */
 export function refusal(server, status, text, retryAfter = null) {
-  const { type, detail, grant } = objectIn(text) ?? {};
+  const problem = objectIn(text) ?? {};
+  const { type, detail } = problem;
   const slug = typeof type === "string" ? type.split(":").pop() : undefined;
   const behind = slug?.startsWith("keyholder-") ? "keyholder" : server;
   if (LATER.has(status)) return new UnreachableError(behind);
   if (server === "aggregator" && status === 401) return new HushbeatError("logged-out");
   const code = slug ?? (status === TOO_LARGE ? "recording-too-large" : String(status));
-  return new ProblemError(server, status, code, detail, seconds(retryAfter), grant);
+  return new ProblemError(server, status, code, detail, seconds(retryAfter), problem);
 }
 
 function objectIn(text) {

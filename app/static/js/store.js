@@ -1,12 +1,12 @@
 /**
  * What this browser remembers (IndexedDB): keys that cannot be exported, the pinned fingerprint,
- * signed messages that one of the two servers has not confirmed yet, the sessions of passkeys, and how
- * far the key holder's log went. Never a count.
+ * signed messages that one of the two servers has not confirmed yet, the sessions of passkeys, how far
+ * the key holder's log went, and what a clinic needs to read the one opening of a cohort. Never a count.
  */
 
 const NAME = "hushbeat";
-const VERSION = 2;
-const STORES = ["keys", "pins", "unconfirmed", "sessions", "logs"];
+const VERSION = 3;
+const STORES = ["keys", "pins", "unconfirmed", "sessions", "logs", "cohorts"];
 
 function opened() {
   return new Promise((resolve, reject) => {
