@@ -32,13 +32,14 @@ JUDGED = "recording-judged"
 REPORT_SENT = "report-sent"
 REPORT_ARRIVED = "report-arrived"
 REPORT_ACCEPTED = "report-accepted-without-hint"
-POSITION_ASSIGNED = "position-assigned"
-BETWEEN_ROUNDS = "between-rounds"
-COMPARED = "compared"
-TALLY_ADVANCING = "tally-advancing"
-TALLY_ADVANCED = "tally-advanced"
-FIRST_ANSWERED = "first-round-answered"
-SECOND_ANSWERED = "second-round-answered"
+BATCH_ASSIGNED = "batch-assigned"
+REQUEST_KEPT = "request-kept"
+BATCH_COMPUTED = "batch-computed"
+BATCH_SERVING = "batch-being-served"
+BATCH_SERVED = "batch-served"
+BATCH_ANSWERED = "batch-answered"
+TALLIES_ADVANCING = "tallies-advancing"
+BATCH_SETTLED = "batch-settled"
 
 
 class Faults:
@@ -112,7 +113,8 @@ def install(module: str, arguments: list[str]) -> None:
     elif "wsgi:keyholder" in words:
         from app.keyholder import comparisons
 
-        _strike_after_serving(comparisons)
+        wrap(comparisons, "keep", before=BATCH_COMPUTED, after=BATCH_SERVING)
+        wrap(comparisons, "_serve", after=BATCH_SERVED)
     elif "workers.inference.celery" in words:
         from workers.inference import judge
         from workers.inference.aggregator_client import AggregatorClient
@@ -124,25 +126,12 @@ def install(module: str, arguments: list[str]) -> None:
             judge.Judge.load = classmethod(_no_models)
     elif "workers.aggregation.celery" in words:
         from app.aggregator.keyholder_client import KeyholderClient
-        from workers.aggregation import counting
+        from workers.aggregation import assigning, counting, settling
 
-        wrap(counting, "next_position", after=POSITION_ASSIGNED)
-        wrap(KeyholderClient, "compare_second", before=BETWEEN_ROUNDS)
-        wrap(counting, "compare", after=COMPARED)
-        wrap(counting, "_add", after=TALLY_ADVANCING)
-        wrap(counting, "_count", after=TALLY_ADVANCED)
-
-
-def _strike_after_serving(comparisons: Any) -> None:
-    """After an answer was stored and before it is sent."""
-    original = comparisons._serve_one
-
-    def serving(asked: Any, compute: Any) -> Any:
-        answer = original(asked, compute)
-        strike(FIRST_ANSWERED if asked.round == 1 else SECOND_ANSWERED)
-        return answer
-
-    comparisons._serve_one = serving
+        wrap(assigning, "_assign", after=BATCH_ASSIGNED)
+        wrap(KeyholderClient, "compare", before=REQUEST_KEPT, after=BATCH_ANSWERED)
+        wrap(settling, "_advance", after=TALLIES_ADVANCING)
+        wrap(counting, "settle", after=BATCH_SETTLED)
 
 
 def _no_models(_: type) -> None:

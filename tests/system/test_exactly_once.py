@@ -7,7 +7,7 @@ What must hold of every recording that an upload was acknowledged for (and `Ward
 2. The tally of its patient and day, opened by the patient, is the sum over the uploaded recordings,
    each once, and says over how many recordings it is.
 3. Numbers of a tally have no gap and no recording has two.
-4. Once it is over, neither its report's ciphertexts nor the seed of its comparison are kept.
+4. Once it is over, neither its report's ciphertext nor the request of its batch is kept.
 
 What is injected: SIGKILL to each process at each step from the upload to the tally (alone, and with
 its whole group), messages lost and doubled, the same upload twice at once, a key holder that is
@@ -40,13 +40,14 @@ STEPS = [
     (at.REPORT_ARRIVED, "group"),
     (at.REPORT_ACCEPTED, "process"),
     (at.REPORT_SENT, "process"),
-    (at.POSITION_ASSIGNED, "group"),
-    (at.FIRST_ANSWERED, "process"),
-    (at.BETWEEN_ROUNDS, "process"),
-    (at.SECOND_ANSWERED, "group"),
-    (at.COMPARED, "process"),
-    (at.TALLY_ADVANCING, "process"),
-    (at.TALLY_ADVANCED, "group"),
+    (at.BATCH_ASSIGNED, "group"),
+    (at.REQUEST_KEPT, "process"),
+    (at.BATCH_COMPUTED, "process"),
+    (at.BATCH_SERVING, "group"),
+    (at.BATCH_SERVED, "group"),
+    (at.BATCH_ANSWERED, "process"),
+    (at.TALLIES_ADVANCING, "process"),
+    (at.BATCH_SETTLED, "group"),
 ]
 
 

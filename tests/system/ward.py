@@ -87,7 +87,7 @@ class Ward:
         assert {one.days[0]: (one.recordings, one.sound, one.rate) for one in opened} == expected
 
     def check_rows(self) -> None:
-        """No ciphertext or seed is kept, and every counted recording has a number of its own."""
+        """No ciphertext is kept, and every counted recording has a number of its own."""
         left = self.rows(
             "SELECT count(*) FROM recordings WHERE state IN ('counted', 'unreadable', 'failed')"
             " AND (findings IS NOT NULL OR lease IS NOT NULL)"
@@ -95,18 +95,22 @@ class Ward:
         )
         assert left == [(0,)]
         numbers = self.rows(
-            "SELECT day, number, sealed_seed IS NULL FROM comparisons WHERE pseudonym = :pseudonym"
-            " ORDER BY day, number"
+            "SELECT day, number FROM comparisons WHERE pseudonym = :pseudonym ORDER BY day, number"
         )
         days = sorted({day.isoformat() for sample, day in self.uploaded.values() if sample.bits})
-        assert [(day, number) for day, number, _ in numbers] == [
+        assert numbers == [
             (day, number)
             for day in days
             for number in range(
                 1, 1 + sum(bool(s.bits) and d.isoformat() == day for s, d in self.uploaded.values())
             )
         ]
-        assert all(seed_is_gone for _, _, seed_is_gone in numbers)
+        under_way = self.rows(
+            "SELECT count(*) FROM comparisons c LEFT JOIN comparison_batches b"
+            " ON b.session = c.session AND b.number = c.batch WHERE c.pseudonym = :pseudonym"
+            " AND (c.session IS NULL OR b.request IS NOT NULL OR NOT b.settled)"
+        )
+        assert under_way == [(0,)]
 
     def rows(self, statement: str) -> list[tuple[object, ...]]:
         """A look into role A's database."""

@@ -133,6 +133,29 @@ def test_the_first_session_is_opened_by_whoever_needs_it(world: World) -> None:
     assert (row.next_batch, row.comparisons, row.ended) == (1, 3, False)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("where", ["open_session", "keep"])
+def test_a_kill_while_a_session_is_opened(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str, when: str
+) -> None:
+    _change(a.ComparisonSession.__table__.delete())
+    patient = world.patient()
+    world.reported(patient, MURMUR_AND_SLOW)
+    real = getattr(sessions, where)
+
+    def dies(*arguments):
+        if when == "after":
+            real(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, where, dies)
+        with pytest.raises(Killed):
+            count_waiting(60)
+    assert count_waiting(60) is False
+    assert world.opened(patient) == (1, 1, 1)
+
+
 def test_a_session_without_room_is_left_for_another(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
