@@ -59,6 +59,9 @@ class Extension:
         """Length of what A sends for the columns."""
         return TRANSFERS * self._column_bytes
 
+    def __repr__(self) -> str:
+        return type(self).__name__
+
     def _stretched(self, seeds: Sequence[bytes]) -> Bits:
         """Shape (128, column bytes): each seed's AES-128-CTR stream for this batch."""
         zeros = bytes(self._column_bytes)
