@@ -13,6 +13,9 @@ from pathlib import Path
 
 from deploy.local.certificates import CertificateFiles
 
+_COHORT_SETTINGS = ("MIN_BATCH", "COHORT_EPSILON", "COHORT_CAP")
+"""Both servers must agree on them."""
+
 _ROLE_SETTINGS = {
     "aggregator": (
         "BROKER_URL",
@@ -27,8 +30,9 @@ _ROLE_SETTINGS = {
         "LOGIN_ATTEMPTS_PER_MINUTE",
         "RATELIMIT_STORAGE_URL",
         "TRUSTED_PROXIES",
+        *_COHORT_SETTINGS,
     ),
-    "keyholder": ("OPENINGS_PER_HOUR", "TRUSTED_PROXIES"),
+    "keyholder": ("OPENINGS_PER_HOUR", "TRUSTED_PROXIES", *_COHORT_SETTINGS),
     "inference": ("BROKER_URL", "MAX_UPLOAD_BYTES"),
 }
 _DATABASE_SETTING = {

@@ -133,6 +133,13 @@ class Patient(Person):
         card = self.page.locator(".upload", has_text=name)
         expect(card.locator(".upload-state")).to_contain_text(text, timeout=PATIENCE_MS)
 
+    def allow_clinic(self, code: str, clinic: str) -> None:
+        self.find(code, clinic)
+        expect(self.page.get_by_text("one figure for the whole list")).to_be_visible()
+        expect(self.page.get_by_text("open your counts by day")).to_be_hidden()
+        self.page.get_by_role("button", name="Allow this clinic").click()
+        expect(self.page.locator("#consent-status")).to_have_text(f"{clinic} can now count you in.")
+
     def allow(self, code: str, doctor: str) -> None:
         self.try_to_allow(code, doctor)
         expect(self.page.locator("#consent-status")).to_have_text(
@@ -140,11 +147,14 @@ class Patient(Person):
         )
 
     def try_to_allow(self, code: str, doctor: str) -> None:
+        self.find(code, doctor)
+        self.page.get_by_role("button", name="Allow this doctor").click()
+
+    def find(self, code: str, doctor: str) -> None:
         self.open("/doctors")
         self.page.get_by_label("Doctor code").fill(code.lower().replace("-", " "))
         self.page.get_by_role("button", name="Find doctor").click()
         expect(self.page.locator("#doctor-name")).to_have_text(doctor)
-        self.page.get_by_role("button", name="Allow this doctor").click()
 
     def take_back(self, doctor: str) -> None:
         self.open("/doctors")
@@ -191,3 +201,34 @@ class Doctor(Person):
         expect(self.page.locator("#range-status")).to_have_text(
             "The range is in force for every recording from now on.", timeout=PATIENCE_MS
         )
+
+
+class Clinic(Person):
+    """Fixes rosters and opens one figure a month."""
+
+    kind = "clinic"
+
+    def code(self) -> str:
+        self.open("/clinic")
+        code = self.page.locator("#doctor-code")
+        expect(code).to_have_text(re.compile("^[A-Z2-7]{4}(-[A-Z2-7]{4}){3}$"))
+        return code.inner_text()
+
+    def fix_roster(self) -> str:
+        """Of the first month that has none, with everybody; its name."""
+        self.open("/clinic")
+        form = self.page.locator("#roster-form")
+        expect(form).to_be_visible()
+        month = form.locator("option:checked").inner_text()
+        form.get_by_role("button", name="Fix this roster").click()
+        form.get_by_role("button", name="Yes, fix it").click()
+        expect(self.page.locator("#roster-status")).to_have_text(f"The roster of {month} is fixed.")
+        return month
+
+    def figure(self, button: str) -> str:
+        """What the only month of the page says once its button was clicked."""
+        self.open("/clinic")
+        self.page.get_by_role("button", name=button).click()
+        figure = self.page.locator("#cohorts [data-part=figure]")
+        expect(figure).not_to_be_empty(timeout=PATIENCE_MS)
+        return figure.inner_text()

@@ -137,7 +137,8 @@ class Clinic:
             self.world.keys.paillier.public, ciphertexts, terms, SeededRandom(bytes(32), b"A")
         )
         fields = {
-            **self.world._common(self.party, ciphertext),
+            **self.world._common(self.party),
+            "ciphertext_sha256": sha256_hex(ciphertext.to_wire()),
             "roster": roster.roster,
             "month": roster.month,
             "members_sha256": members_hash(members),

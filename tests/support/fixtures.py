@@ -17,8 +17,9 @@ FAST = {
     "SWEEP_SECONDS": "1",
     "LOGIN_ATTEMPTS_PER_MINUTE": "10000",
     "OPENINGS_PER_HOUR": "1000000",
+    "MIN_BATCH": "5",
 }
-"""Settings under which a test need not wait a minute for a lease."""
+"""Settings under which a test need not wait a minute for a lease, nor enrol twenty patients."""
 
 
 def make_system(folder: Path, host: str = "127.0.0.1", **settings: str) -> LocalSystem:

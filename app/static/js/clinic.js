@@ -3,7 +3,7 @@
 import "./copy.js";
 import { bringRosters, fixRoster, isKept, openCohort, ownCohorts } from "./cohorts.js";
 import { doctorCode } from "./jws.js";
-import { byId, explain, fromTemplate, monthText, number, part, t, timeText, tn } from "./page.js";
+import { byId, explain, fromTemplate, monthText, now, number, part, t, timeText, tn } from "./page.js";
 import { aggregator } from "./servers.js";
 import { start } from "./start.js";
 
@@ -59,8 +59,13 @@ function showCandidates(months, patients, cohorts) {
   showChosen();
 }
 
-const boxes = () => [...byId("candidates").querySelectorAll("input")];
-const chosen = () => boxes().filter((box) => box.checked).map((box) => box.value);
+function boxes() {
+  return [...byId("candidates").querySelectorAll("input")];
+}
+
+function chosen() {
+  return boxes().filter((box) => box.checked).map((box) => box.value);
+}
 
 function chooseAll() {
   boxes().forEach((box) => (box.checked = byId("all").checked));
@@ -111,7 +116,7 @@ async function cohortItem(cohort) {
   const { roster, month, state, opens_at: opensAt, opened_at: openedAt, epsilon } = cohort;
   const item = fromTemplate("cohort-item", { month: monthText(month) });
   const button = part(item, "open");
-  const over = opensAt * 1000 <= Date.now();
+  const over = opensAt <= now();
   const kept = await isKept(roster);
   button.hidden = !(state === "fixed" ? over : state === "opened" && kept);
   button.textContent = t(state === "fixed" ? "clinic.open" : "clinic.again");
@@ -127,7 +132,8 @@ async function cohortItem(cohort) {
     part(item, "state").textContent = status.dataset.opening;
     try {
       showFigure(item, await openCohort(identity.keys, cohort));
-      part(item, "state").textContent = t("clinic.opened", { time: timeText(openedAt ?? Date.now() / 1000) });
+      const time = timeText(openedAt ?? now());
+      part(item, "state").textContent = t("clinic.opened", { time });
       button.hidden = true;
     } catch (error) {
       part(item, "state").textContent = explain(error);
