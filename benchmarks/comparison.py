@@ -13,8 +13,8 @@ import gmpy2
 from phe import paillier as phe
 
 from benchmarks.report import against, figure, publish, timed
-from crypto.comparison.messages import FirstItem, RecordingPosition, SecondItem
-from crypto.comparison.reference import ReferenceInitiator
+from crypto.comparison.positions import RecordingPosition
+from crypto.comparison.reference import FirstItem, ReferenceInitiator, SecondItem
 from crypto.findings import FindingInputs, contribution
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.opening import open_tally

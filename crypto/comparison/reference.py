@@ -1,5 +1,7 @@
 """A's side of the reference comparison: holds the ciphertexts and the masks r, learns nothing.
 
+It runs in one process with B's side, as the oracle that the fast comparison is tested against.
+
 One `ReferenceInitiator` plays all comparisons of one position. It draws everything from one seed,
 each step under a context that hashes what the step depends on: rebuilt after a crash from the same
 inputs it sends the same bytes, and two different messages never share randomness.
@@ -7,15 +9,9 @@ inputs it sends the same bytes, and two different messages never share randomnes
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from crypto.comparison.messages import (
-    CiphertextRows,
-    FirstAnswerItem,
-    Position,
-    RangePosition,
-    RecordingPosition,
-    SecondAnswerItem,
-)
+from crypto.comparison.positions import Position, RangePosition, RecordingPosition
 from crypto.errors import ProtocolViolation
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import RandomSource, SeededRandom
@@ -25,6 +21,51 @@ MIN_SIGMA = 40
 
 COMPARISONS = {RecordingPosition: ZONES, RangePosition: 1}
 """How many bits a position of each kind has."""
+
+
+CiphertextRows = tuple[tuple[bytes, ...], ...]
+
+
+@dataclass(frozen=True)
+class FirstItem:
+    """A to B: Enc(sum_j 2^(Z j) (z_j + r_j)), one zone each; and how many comparisons it makes."""
+
+    position: Position
+    count: int
+    masked: bytes
+
+
+@dataclass(frozen=True)
+class FirstAnswerItem:
+    """B to A: for each comparison Enc(bit k of 2 (d mod 2^l) + 1), k = 0..l."""
+
+    bits: CiphertextRows
+
+
+@dataclass(frozen=True)
+class SecondItem:
+    """A to B: the first item again with the blinded, permuted c_j of each comparison.
+
+    No tests at all say that A gives the position up; B then serves it void.
+    """
+
+    position: Position
+    count: int
+    masked: bytes
+    tests: CiphertextRows
+
+
+@dataclass(frozen=True)
+class SecondAnswerItem:
+    """B to A: Enc(zero seen xor d_l) of each comparison, or None if void; and Enc(t)."""
+
+    bits: tuple[bytes, ...] | None
+    mask: bytes
+
+    @property
+    def void(self) -> bool:
+        """Whether B could not compare this position: it counts as a recording, not as a finding."""
+        return self.bits is None
 
 
 def compared(position: Position, zones: Sequence[int]) -> list[int]:

@@ -4,13 +4,14 @@ B keeps no state between the two steps: the second item carries the first one's 
 Ordering and exactly-once serving are the key holder's database's business.
 """
 
-from crypto.comparison.messages import (
+from crypto.comparison.reference import (
+    COMPARISONS,
     FirstAnswerItem,
     FirstItem,
     SecondAnswerItem,
     SecondItem,
+    compared,
 )
-from crypto.comparison.reference import COMPARISONS, compared
 from crypto.errors import CiphertextOutOfRange, InvalidEncoding, ProtocolViolation
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey

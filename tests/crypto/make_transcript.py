@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from crypto import paillier
-from crypto.comparison.messages import (
-    FirstItem,
-    RecordingPosition,
-    SecondItem,
-    encode_first_answer,
-    encode_second_answer,
-)
-from crypto.comparison.reference import ReferenceInitiator
+from crypto.comparison.positions import RecordingPosition
+from crypto.comparison.reference import CiphertextRows, FirstItem, ReferenceInitiator, SecondItem
 from crypto.encoding import unb64u
 from crypto.findings import FindingInputs
 from crypto.keyholder.masks import MaskKey
@@ -52,9 +46,9 @@ def transcript(known: dict[str, Any]) -> dict[str, Any]:
         },
         "masked": masked.hex(),
         "masks": initiator._masks,
-        "first_answer": encode_first_answer([first]).hex(),
-        "tests": [[cell.hex() for cell in row] for row in tests],
-        "second_answer": encode_second_answer([second]).hex(),
+        "first_answer": _hex(first.bits),
+        "tests": _hex(tests),
+        "second_answer": {"bits": _hex((second.bits or (),))[0], "mask": second.mask.hex()},
         "bits": [private.decrypt(bit) for bit in initiator.bits(second)],
         "mask_totals": {
             number: masks.total(key, at.pseudonym, at.day, int(number))
@@ -63,6 +57,10 @@ def transcript(known: dict[str, Any]) -> dict[str, Any]:
         "mask_step": masks.step(key, at),
         "mask_of_range": check | {"value": masks.check(key, check["range"], check["pseudonym"])},
     }
+
+
+def _hex(rows: CiphertextRows) -> list[list[str]]:
+    return [[cell.hex() for cell in row] for row in rows]
 
 
 if __name__ == "__main__":

@@ -8,18 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.comparison.messages import (
+from crypto.comparison.positions import Position, RangePosition, RecordingPosition
+from crypto.comparison.reference import (
+    CiphertextRows,
     FirstAnswerItem,
     FirstItem,
-    Position,
-    RangePosition,
-    RecordingPosition,
+    ReferenceInitiator,
     SecondAnswerItem,
     SecondItem,
-    decode_first_answer,
-    decode_second_answer,
+    range_order,
 )
-from crypto.comparison.reference import ReferenceInitiator, range_order
 from crypto.encoding import unb64u
 from crypto.errors import (
     CiphertextOutOfRange,
@@ -202,6 +200,10 @@ def test_one_seed_never_serves_two_messages(game: Game) -> None:
     assert not tests[0] & tests[1]
 
 
+def rows(cells: list[list[str]]) -> CiphertextRows:
+    return tuple(tuple(bytes.fromhex(cell) for cell in row) for row in cells)
+
+
 def test_known_transcript(vectors: Callable[[str], Any]) -> None:
     """A's messages byte for byte: a resend must not change when the program is updated."""
     known = vectors("transcript")
@@ -221,9 +223,10 @@ def test_known_transcript(vectors: Callable[[str], Any]) -> None:
     initiator = ReferenceInitiator(key, position, inputs.differences(key), seed)
     assert initiator.first() == (3, bytes.fromhex(known["masked"]))
     assert initiator._masks == known["masks"]
-    tests = initiator.second(decode_first_answer(bytes.fromhex(known["first_answer"]))[0])
+    tests = initiator.second(FirstAnswerItem(rows(known["first_answer"])))
     assert [[cell.hex() for cell in row] for row in tests] == known["tests"]
-    (answer,) = decode_second_answer(bytes.fromhex(known["second_answer"]))
+    second = known["second_answer"]
+    answer = SecondAnswerItem(rows([second["bits"]])[0], bytes.fromhex(second["mask"]))
     assert [private.decrypt(bit) for bit in initiator.bits(answer)] == known["bits"] == [1, 0, 0]
     mask_key = MaskKey(bytes.fromhex(known["mask_key"]))
     assert private.decrypt(key.parse(answer.mask)) == mask_key.step(key, position)

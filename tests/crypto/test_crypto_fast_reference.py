@@ -2,9 +2,8 @@
 
 import pytest
 
-from crypto.comparison.messages import FirstItem, SecondItem
 from crypto.comparison.parameters import Parameters
-from crypto.comparison.reference import ReferenceInitiator
+from crypto.comparison.reference import FirstItem, ReferenceInitiator, SecondItem
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
 from crypto.keyholder.reference import ReferenceResponder

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.comparison.messages import FirstItem, RangePosition, RecordingPosition, SecondItem
-from crypto.comparison.reference import ReferenceInitiator
+from crypto.comparison.positions import RangePosition, RecordingPosition
+from crypto.comparison.reference import FirstItem, ReferenceInitiator, SecondItem
 from crypto.encoding import unb64u
 from crypto.errors import ForeignKey, InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
 from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution

@@ -8,7 +8,7 @@ import pytest
 
 import crypto
 from crypto.at_rest import StorageKey
-from crypto.comparison.messages import RangePosition
+from crypto.comparison.positions import RangePosition
 from crypto.comparison.reference import ReferenceInitiator
 from crypto.findings import FindingInputs
 from crypto.jws import CollectorKey, SigningKey
