@@ -30,10 +30,13 @@ check: $(VENV)/.tests ## Style, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-test: check ## Everything that must pass: unit, property, protocol, processes, databases, browser
+.venv-peers/.peers: benchmarks/peers/requirements.txt deploy/prepare
+	@deploy/prepare peers
+
+test: check .venv-peers/.peers ## Everything that must pass: unit, property, protocol, processes, databases, browser
 	@$(BIN)/python -m pytest -m "not slow"
 
-test-all: check ## The same with the long seeds and the exhaustive comparisons
+test-all: check .venv-peers/.peers ## The same with the long seeds and the exhaustive comparisons
 	@$(BIN)/python -m pytest
 
 .venv-training/.training: models/requirements.txt models/torch.txt
@@ -64,4 +67,4 @@ lock: setup ## Compile requirements*.in into requirements*.txt with hashes
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -o $$f.txt $$f.in; done
 
 clean: ## Remove what the targets made here, except the data in var/
-	rm -rf $(VENV) .venv-training .mypy_cache .ruff_cache .pytest_cache .hypothesis test-artifacts
+	rm -rf $(VENV) .venv-training .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis test-artifacts
