@@ -31,6 +31,7 @@ from crypto.keyholder.private_key import PrivateKey
 from crypto.paillier import PublicKey
 from crypto.slots import COUNT_SLOT_BITS, join, pack_report, rate_count_offset, zone_bits
 from tests.crypto.fast_pair import session_pair
+from tests.support.servers import create_database
 from tests.support.small_keys import small_keys
 from workers.aggregation import sessions
 from workers.inference import init as inference_init
@@ -240,14 +241,16 @@ def home(keys_home: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(keys_home, tmp_path / "home"))
 
 
-@pytest.fixture
-def world(home: Path) -> Iterator[World]:
+@contextmanager
+def _world(home: Path, database_url: str | None = None) -> Iterator[World]:
     environment = {"HUSHBEAT_HOME": str(home)}
     keyholder_config = KeyholderConfig.from_environment(environment)
     keyholder = create_keyholder(keyholder_config)
     with keyholder.app_context():
         b.db.create_all()
     switch = Switch(keyholder)
+    if database_url:
+        environment["DATABASE_URL"] = database_url
     flask = create_background_app(AggregatorConfig.from_environment(environment), switch)
     keys = KeyholderKeys.load(keyholder_config.secrets)
     with flask.app_context():
@@ -259,3 +262,19 @@ def world(home: Path) -> Iterator[World]:
         a.db.engine.dispose()
     with keyholder.app_context():
         b.db.engine.dispose()
+
+
+@pytest.fixture
+def world(home: Path) -> Iterator[World]:
+    with _world(home) as made:
+        yield made
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def either_world(home: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Role A on each of its databases."""
+    url = None
+    if request.param == "PostgreSQL":
+        url = create_database(request.getfixturevalue("postgres_url"), f"workers_{new_id()}")
+    with _world(home, url) as made:
+        yield made

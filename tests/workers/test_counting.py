@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app.aggregator import tables as a
 from app.aggregator.keyholder_client import KeyholderUnavailable
 from app.keyholder import tables as b
 from crypto.at_rest import StorageKey
 from crypto.comparison.batches import decode_request
+from crypto.comparison.fast import FastInitiator
 from crypto.comparison.positions import RecordingPosition
 from tests.workers.conftest import (
     COMPARE,
@@ -372,28 +373,91 @@ def test_two_workers_on_one_batch(
     assert not a.db.session.scalar(select(a.ComparisonSession.ended))
 
 
-def test_workers_side_by_side(world: World) -> None:
-    patients = [world.patient() for _ in range(6)]
-    for at in range(24):
-        world.reported(patients[at % 6], MURMUR, at=at)
+def _at_once(world: World, *work: Callable[[], object]) -> None:
+    """Each in a thread with a database session of its own."""
     errors: list[BaseException] = []
 
-    def work() -> None:
+    def run(one: Callable[[], object]) -> None:
         with world.flask.app_context():
             try:
-                count_waiting(60)
+                one()
             except BaseException as error:  # noqa: BLE001 - shown below
                 errors.append(error)
             a.db.session.remove()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=run, args=(one,)) for one in work]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not errors
+    assert errors == []
+
+
+def test_workers_side_by_side(either_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = either_world
+    monkeypatch.setattr(assigning, "MAX_ITEMS", 5)
+    patients = [world.patient() for _ in range(6)]
+    for at in range(24):
+        world.reported(patients[at % 6], MURMUR, at=at)
+        if at % 8 == 0:
+            world.range(patients[at % 6], 1, 2, 3, a.RangeState.PROPOSED)
+    _at_once(world, *[lambda: count_waiting(60)] * 4)
+    world.lapse()
     assert count_waiting(60) is False
     assert [world.opened(patient) for patient in patients] == [(4, 4, 0)] * 6
+    assert set(a.db.session.scalars(select(a.Range.state))) == {a.RangeState.CHECKED}
+    assert world.served() == {patient.collector: 4 for patient in patients}
+
+
+@pytest.mark.parametrize("either_world", ["PostgreSQL"], indirect=True)
+def test_a_worker_does_not_wait_for_what_another_one_assigns(either_world: World) -> None:
+    """It takes the others. (On SQLite, which has one writer, it comes after it.)"""
+    world = either_world
+    patients = [world.patient() for _ in range(2)]
+    for patient in patients:
+        world.reported(patient, MURMUR)
+        count_waiting(60)
+    held, free = [world.reported(patient, FAST, at=1) for patient in patients]
+    a.db.session.execute(
+        select(a.Tally).where(a.Tally.pseudonym == patients[0].collector).with_for_update()
+    )
+    counted: list[bool] = []
+
+    def other() -> None:
+        a.db.session.execute(text("SET lock_timeout = '5s'"))
+        counted.append(count_waiting(60))
+
+    _at_once(world, other)
+    a.db.session.rollback()
+    assert counted == [False]
+    assert world.row(free).state == a.RecordingState.COUNTED
+    assert world.row(held).state == a.RecordingState.REPORTED
+    assert count_waiting(60) is False
+    assert world.row(held).state == a.RecordingState.COUNTED
+
+
+@pytest.mark.parametrize("copies", [2, 4])
+def test_one_batch_settled_by_several_at_once(either_world: World, copies: int) -> None:
+    """All have the answer; one of them puts it in force."""
+    world = either_world
+    patients = [world.patient() for _ in range(3)]
+    for at in range(6):
+        world.reported(patients[at % 3], MURMUR, at=at)
+    leased = assigning.assign(world.key, 0, 60)
+    assert leased is not None
+    secret, _ = sessions.evaluator(leased.name.session)
+    initiator = FastInitiator(world.key, secret)
+    request = initiator.request(leased.name.number, contents.items(leased.name, world.key))
+    assert batches.keep_request(leased, request, 0, 60)
+    outcomes = initiator.finish(request, counting.services().keyholder.compare(request))
+    settled: list[bool] = []
+
+    def settle() -> None:
+        settled.append(settling.settle(leased.name, world.key, outcomes, []))
+
+    _at_once(world, *[settle] * copies)
+    assert sorted(settled) == [False] * (copies - 1) + [True]
+    assert [world.opened(patient) for patient in patients] == [(2, 2, 0)] * 3
 
 
 def test_a_report_that_arrives_while_its_tally_is_under_way(world: World) -> None:
