@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 
 from client.errors import BadAnswer, NotLoggedIn, ProfileError
-from client.manifest import fetch_manifest
+from client.manifest import fetch_manifest, fetch_signed_manifest
 from client.profile import Identity, Profile
 from client.service import Service, field
 from crypto.encoding import check_id, sha256_hex
@@ -30,6 +30,7 @@ class Collector:
     Attributes:
         identity: the keys and what is pinned.
         manifest: the verified manifest of this session.
+        manifest_key: the key holder's public key that signed it.
         aggregator, keyholder: the two servers.
     """
 
@@ -38,7 +39,9 @@ class Collector:
         self.identity = profile.identity()
         self._http = http or httpx.Client(timeout=TIMEOUT)
         self.keyholder = Service("key holder", self.identity.keyholder_url, self._http)
-        self.manifest = fetch_manifest(self.keyholder, self.identity.fingerprint, now())
+        self.manifest, self.manifest_key = fetch_signed_manifest(
+            self.keyholder, self.identity.fingerprint, now()
+        )
         self.aggregator = Service("aggregator", self.manifest.aggregator_url, self._http)
         self.aggregator.token = profile.token()
         self._collector: str | None = None
@@ -79,6 +82,35 @@ class Collector:
         collector.enrol()
         return collector
 
+    @classmethod
+    def join(
+        cls,
+        profile: Profile,
+        keyholder_url: str,
+        fingerprint: str,
+        login: str,
+        password: str,
+        *,
+        http: httpx.Client | None = None,
+    ) -> Self:
+        """Makes this device's own key for an account that is used elsewhere, and logs in.
+
+        The key counts for nothing until another device signs for it, or a recovery is complete.
+        """
+        if profile.exists():
+            raise ProfileError(f"{profile.folder} belongs to a collector already.")
+        client = http or httpx.Client(timeout=TIMEOUT)
+        manifest = fetch_manifest(Service("key holder", keyholder_url, client), fingerprint, now())
+        aggregator = Service("aggregator", manifest.aggregator_url, client)
+        answer = aggregator.post("/api/tokens", login=login, password=password)
+        aggregator.token = field(answer, "token", str)
+        root = aggregator.get("/api/account").get("thumbprint")
+        if not isinstance(root, str):
+            raise ProfileError("This account has no key yet: log in where it was registered.")
+        profile.create(Identity.generate(login, keyholder_url, fingerprint, root))
+        profile.keep_session(aggregator.token, field(answer, "device", str))
+        return cls(profile, client)
+
     def log_in(self, password: str) -> None:
         """Gets a bearer token and keeps it in the profile."""
         asked: dict[str, object] = {"login": self.identity.login, "password": password}
@@ -98,11 +130,15 @@ class Collector:
         self.aggregator.token = None
 
     def enrol(self) -> None:
-        """Pins this collector's public key at both servers; again is harmless.
+        """Pins this collector's first public key at both servers; again is harmless.
 
-        Raises Conflict if another key is pinned for this account: that key's owner alone opens
-        its counts, and recovery is a matter for the clinic.
+        A further device has nothing to enrol: another one signs for it (client.devices).
+
+        Raises Conflict if another key is pinned for this account: whoever holds that one can sign
+        for this device, and without it there is recovery (client.recovery).
         """
+        if not self.identity.is_first:
+            return
         key = self.identity.key
         statement = field(
             self.aggregator.post("/api/enrolments", key=key.public_jwk), "statement", str

@@ -16,6 +16,7 @@ from pathlib import Path
 from client import cohorts, grants, openings, ranges
 from client.collector import Collector
 from client.errors import ClientError, ProfileError
+from client.key_commands import KeyCommands, notices
 from client.manifest import check_fingerprint
 from client.profile import Profile
 from client.transfer import transfer
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     opened = actions.add_parser("open", help="open a month's cohort, once, after the month")
     opened.set_defaults(run=_cohort_open)
     opened.add_argument("month", metavar="YYYY-MM")
+    KeyCommands(_collector, _profile, _password, DEFAULT_KEYHOLDER).add_to(commands)
     return parser
 
 
@@ -334,6 +336,8 @@ def _profile(options: argparse.Namespace) -> Profile:
 
 def _collector(options: argparse.Namespace) -> Collector:
     collector = Collector(_profile(options))
+    for notice in notices(collector):
+        print(notice, file=sys.stderr)
     _finish_consents(collector)
     return collector
 

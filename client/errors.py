@@ -33,6 +33,10 @@ class DoctorCodeMismatch(ClientError):
     """The key that the aggregator shows is not the one that the doctor's code stands for."""
 
 
+class CodeUnknown(ClientError):
+    """A code or the beginning of a thumbprint that stands for nothing, or for several things."""
+
+
 class RangeRefused(ClientError):
     """A healthy range whose limits are out of order or out of range."""
 

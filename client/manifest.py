@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from client.errors import BadAnswer, FingerprintMismatch
 from client.service import Service, field
 from crypto.encoding import check_hash
@@ -12,7 +14,14 @@ from crypto.paillier import PublicKey
 
 
 def fetch_manifest(keyholder: Service, pinned: str, now: int) -> Manifest:
-    """Fetches and verifies the manifest.
+    """The manifest of `fetch_signed_manifest`."""
+    return fetch_signed_manifest(keyholder, pinned, now)[0]
+
+
+def fetch_signed_manifest(
+    keyholder: Service, pinned: str, now: int
+) -> tuple[Manifest, dict[str, Any]]:
+    """Fetches and verifies the manifest; with the key holder's public key that signed it.
 
     Raises FingerprintMismatch if it is signed by another key than the `pinned` one (SHA-256 of the
     key holder's raw manifest key, 64 hex digits), and BadSignature if the signature fails.
@@ -24,7 +33,7 @@ def fetch_manifest(keyholder: Service, pinned: str, now: int) -> Manifest:
             "The key holder shows another key than the pinned one. Do not go on: either this is "
             "not your key holder, or somebody is in between. Ask the clinic for its fingerprint."
         )
-    return Manifest.verify(field(answer, "manifest", str), key, now)
+    return Manifest.verify(field(answer, "manifest", str), key, now), key
 
 
 def check_fingerprint(text: str) -> str:

@@ -167,7 +167,7 @@ def read_half(
     key = known_key(collector.manifest, statement.key_id)
     if (
         statement.collector != collector.pseudonym
-        or statement.thumbprint != collector.identity.key.thumbprint
+        or statement.thumbprint != collector.identity.root
         or statement.recipient != recipient.public
         or statement.ciphertext_sha256 != sha256_hex(unb64u(ciphertext))
     ):

@@ -2,7 +2,8 @@
 
 `collector.json` holds the private key and is the only copy: whoever has it is the collector, and
 without it nobody opens the counts. `session.json` holds a bearer token and can be made again.
-`unconfirmed/` holds signed grants and revocations that one of the servers may not have got yet.
+`unconfirmed/` holds signed grants and revocations that one of the servers may not have got yet,
+`waiting.json` what a new key waits for, `log.json` how far the key holder's log was seen.
 `cohort-<roster>.json` holds the statement and one-time key of a clinic's cohort, which opens once.
 """
 
@@ -21,6 +22,7 @@ from crypto.at_rest import write_private_file
 from crypto.encoding import b64u, check_hash, check_id, unb64u
 from crypto.errors import CryptoError, InvalidEncoding
 from crypto.jws import CollectorKey
+from crypto.messages import LogMark
 
 _VERSION = 1
 _ID_KEY_BYTES = 32
@@ -31,7 +33,8 @@ class Identity:
     """What `collector.json` holds.
 
     `id_key` derives recording ids, so that they say nothing about a file to anybody else.
-    `fingerprint` is the pinned SHA-256 of the key holder's manifest key, in hex.
+    `fingerprint` is the pinned SHA-256 of the key holder's manifest key, in hex. `root` is the
+    thumbprint of the account's first key, which names the collector; `key` may be a further one.
     """
 
     login: str
@@ -39,14 +42,23 @@ class Identity:
     fingerprint: str
     key: CollectorKey
     id_key: bytes
+    root: str
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the device in which the account was first used."""
+        return self.root == self.key.thumbprint
 
     def __repr__(self) -> str:
         return "Identity"
 
     @classmethod
-    def generate(cls, login: str, keyholder_url: str, fingerprint: str) -> Identity:
+    def generate(
+        cls, login: str, keyholder_url: str, fingerprint: str, root: str | None = None
+    ) -> Identity:
+        """New keys. `root`: of an account that has another device already."""
         key, id_key = CollectorKey.generate(), secrets.token_bytes(_ID_KEY_BYTES)
-        return cls(login, keyholder_url, fingerprint, key, id_key)
+        return cls(login, keyholder_url, fingerprint, key, id_key, root or key.thumbprint)
 
 
 class Profile:
@@ -57,6 +69,8 @@ class Profile:
         self._key_file = folder / "collector.json"
         self._session_file = folder / "session.json"
         self._unconfirmed = folder / "unconfirmed"
+        self._waiting_file = folder / "waiting.json"
+        self._log_file = folder / "log.json"
 
     def exists(self) -> bool:
         return self._key_file.exists()
@@ -78,6 +92,7 @@ class Profile:
                 "fingerprint": identity.fingerprint,
                 "key": b64u(identity.key.to_bytes()),
                 "id_key": b64u(identity.id_key),
+                "root": identity.root,
             },
         )
 
@@ -92,12 +107,15 @@ class Profile:
             id_key = unb64u(content["id_key"])
             if len(id_key) != _ID_KEY_BYTES:
                 raise InvalidEncoding("the id key has another length")
+            key = CollectorKey.from_bytes(unb64u(content["key"]))
             return Identity(
                 login=_text(content, "login"),
                 keyholder_url=_text(content, "keyholder_url"),
                 fingerprint=check_hash(content["fingerprint"]),
-                key=CollectorKey.from_bytes(unb64u(content["key"])),
+                key=key,
                 id_key=id_key,
+                # Profiles of before there were several devices lack it.
+                root=_text({"root": key.thumbprint, **content}, "root"),
             )
         except (KeyError, CryptoError) as error:
             raise ProfileError(
@@ -118,6 +136,30 @@ class Profile:
     def forget_token(self) -> None:
         """Logged out; the machine stays known."""
         self._write(self._session_file, {"device": self.device()})
+
+    def waiting(self) -> dict[str, Any] | None:
+        """What this device's key waits for: `keep_waiting`'s content, or None."""
+        return _read_private(self._waiting_file) if self._waiting_file.exists() else None
+
+    def keep_waiting(self, content: dict[str, Any]) -> None:
+        """Remembers a request that others have to approve."""
+        self._write(self._waiting_file, content)
+
+    def forget_waiting(self) -> None:
+        self._waiting_file.unlink(missing_ok=True)
+
+    def log_mark(self) -> LogMark:
+        """How far the key holder's log was seen to be whole."""
+        if not self._log_file.exists():
+            return LogMark()
+        content = _read_private(self._log_file)
+        seq, last = content.get("seq"), content.get("hash")
+        if type(seq) is not int or not isinstance(last, str):
+            raise ProfileError(f"{self._log_file} is damaged. Delete it, and tell the clinic.")
+        return LogMark(seq, last)
+
+    def keep_log_mark(self, mark: LogMark) -> None:
+        self._write(self._log_file, {"seq": mark.seq, "hash": mark.hash})
 
     def _session(self, name: str) -> str | None:
         if not self._session_file.exists():
