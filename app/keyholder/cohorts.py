@@ -33,6 +33,7 @@ from crypto.messages import Audience, CohortStatement, GrantUse, LogKind
 from crypto.months import bounds_of, opens_at
 
 blueprint = Blueprint("cohorts", __name__)
+for_aggregator = Blueprint("cohort_members", __name__)
 
 
 class CohortNotOver(Problem):
@@ -88,7 +89,7 @@ def open_roster() -> ResponseReturnValue:
     return jsonify(sealed_value=b64u(answer))
 
 
-@blueprint.post("/v1/cohort-members")
+@for_aggregator.post("/v1/cohort-members")
 def list_members() -> ResponseReturnValue:
     """Who is to be counted in, for A's statement: A brings its own numbers to it."""
     require_service(keyholder().statement_key.current(), Audience.KEYHOLDER)

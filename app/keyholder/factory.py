@@ -79,7 +79,7 @@ def create_app(config: KeyholderConfig | None = None) -> Flask:
         rosters.blueprint,
         cohorts.blueprint,
     )
-    for blueprint in (*for_collectors, comparisons.blueprint):
+    for blueprint in (*for_collectors, comparisons.blueprint, cohorts.for_aggregator):
         app.register_blueprint(blueprint)
     register_cors(app, config.aggregator_url, frozenset(b.name for b in for_collectors))
     register_health(

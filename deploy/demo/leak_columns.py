@@ -31,14 +31,18 @@ from crypto.messages import (
     Device,
     Enrolment,
     Grant,
+    GrantUse,
     KeyType,
     LogKind,
     RangeProposal,
     Recovery,
     RecoveryApproval,
     Revocation,
+    Roster,
     SignedMessage,
 )
+from crypto.months import check_month
+from crypto.random import SEED_BYTES as NOISE_SEED_BYTES
 from crypto.slots import ZONES
 from deploy.demo.evidence import Known, Leak
 
@@ -121,7 +125,7 @@ def _number(low: int, high: Callable[[Known], int]) -> Meaning:
     return lambda value, known: type(value) is int and low <= value <= high(known)
 
 
-def _one_of(*values: str) -> Meaning:
+def _one_of(*values: str | int) -> Meaning:
     return lambda value, _: value in values
 
 
@@ -172,6 +176,12 @@ def _digest(value: Any, known: Known) -> bool:  # noqa: ARG001
     return isinstance(value, bytes) and len(value) == _DIGEST_BYTES
 
 
+def _sealed_opening(value: Any, known: Known) -> bool:
+    """A number below n, sealed to a clinic."""
+    size = known.paillier.public.plaintext_bytes + _SEAL_BYTES
+    return isinstance(value, bytes) and len(value) == size
+
+
 def _sealed(size: int) -> Meaning:
     return lambda value, _: isinstance(value, bytes) and len(value) == size + _AT_REST_BYTES
 
@@ -179,6 +189,8 @@ def _sealed(size: int) -> Meaning:
 _id = _reads(check_id)
 _hash = _reads(check_hash)
 _day = _reads(check_day)
+_month = _reads(check_month)
+_epsilon = _one_of(0)
 _key = _reads(_jwk)
 _thumbprint = _matches(r"[A-Za-z0-9_-]{43}")
 _row = _number(1, lambda _: _MOST_ROWS)
@@ -189,7 +201,7 @@ _batch = _number(0, lambda known: len(known.recordings) + _MOST_RANGES)
 _comparisons = _number(
     0, lambda known: ZONES * len(known.recordings) + RANGE_COMPARATORS * _MOST_RANGES
 )
-_kind = _one_of("patient", "doctor", "operator")
+_kind = _one_of("patient", "doctor", "clinic", "operator")
 _alembic = {"version_num": _matches(r"\w{1,32}")}
 
 AGGREGATOR: Mapping[str, Columns] = {
@@ -322,6 +334,15 @@ AGGREGATOR: Mapping[str, Columns] = {
         "batch": _maybe(_batch),
         "digest": _maybe(_digest),
     },
+    "rosters": {
+        "id": _id,
+        "clinic_id": _row,
+        "month": _month,
+        "roster": _signed(Roster),
+        "sealed_seed": _sealed(NOISE_SEED_BYTES),
+        "created_at": _time,
+    },
+    "roster_members": {"roster_id": _id, "pseudonym": _id},
     "worker_sightings": {
         "name": _matches(r"[a-z]+@" + re.escape(socket.gethostname()) + r"/\d{1,2}"),
         "kind": _one_of("inference", "aggregation", "sweeper"),
@@ -387,6 +408,7 @@ KEYHOLDER: Mapping[str, Columns] = {
         "patient": _id,
         "doctor": _id,
         "doctor_thumbprint": _thumbprint,
+        "use": _one_of(*GrantUse),
         "grant": _signed(Grant),
         "revocation": _maybe(_signed(Revocation)),
         "granted_at": _time,
@@ -425,6 +447,26 @@ KEYHOLDER: Mapping[str, Columns] = {
         "recordings": _recordings,
         "spent_at": _time,
         "expires_at": _time,
+    },
+    "rosters": {
+        "roster_id": _id,
+        "clinic": _id,
+        "month": _month,
+        "roster": _signed(Roster),
+        "declared_at": _time,
+        "refused_at": _maybe(_time),
+        "opened_at": _maybe(_time),
+        "statement_sha256": _maybe(_hash),
+        "answer": _maybe(_sealed_opening),
+        "members": _maybe(_row),
+        "recordings": _maybe(_recordings),
+        "epsilon": _maybe(_epsilon),
+    },
+    "roster_members": {
+        "roster_id": _id,
+        "pseudonym": _id,
+        "month": _month,
+        "epsilon": _maybe(_epsilon),
     },
 }
 """Role B: pseudonyms, public keys, grants, and how many recordings it served."""

@@ -28,6 +28,7 @@ def test_a_doctor_is_found_by_code(cast: Cast) -> None:
     code = doctor_code(cast.doctor.key.thumbprint)
     assert cast.patient.get(f"/api/doctors/{code}").get_json() == {
         "collector": cast.doctor.collector,
+        "kind": "doctor",
         "display_name": "Dr Owner",
         "key": cast.doctor.key.public_jwk,
     }

@@ -24,7 +24,7 @@ from crypto.jws import CollectorKey, SigningKey, doctor_code
 from crypto.keyholder.fast import FastResponder
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.private_key import PrivateKey
-from crypto.messages import CollectorKind, Enrolment, Grant, KeyType, RangeProposal
+from crypto.messages import CollectorKind, Enrolment, Grant, KeyType, RangeProposal, Roster
 from crypto.slots import pack_range, pack_report
 from deploy.demo.evidence import Known, KnownPerson, KnownRecording
 from models.synthesis import phonocardiogram, silence, wav_bytes
@@ -49,6 +49,13 @@ class CleanHome:
         self.keys = {kind: CollectorKey.generate() for kind in ("patient", "doctor")}
         self.pseudonyms = {kind: new_id() for kind in self.keys}
         self.id_key = secrets.token_bytes(32)
+        self.roster = Roster(
+            roster=new_id(),
+            clinic=self.pseudonyms["doctor"],
+            month=DAY[:7],
+            pseudonyms=(self.pseudonyms["patient"],),
+            iat=self.now,
+        )
         self.session = new_id()
         self.sessions = session_pair(secrets.token_bytes(32), self.session)
         self.request = self._request()
@@ -188,6 +195,22 @@ class CleanHome:
                 )
             )
             session.add(
+                aggregator.Roster(
+                    id=self.roster.roster,
+                    clinic_id=2,
+                    month=self.roster.month,
+                    roster=self.roster.sign(self.keys["doctor"]),
+                    sealed_seed=_seal(secrets.token_bytes(32)),
+                    created_at=self.now,
+                )
+            )
+            session.flush()
+            session.add(
+                aggregator.RosterMember(
+                    roster_id=self.roster.roster, pseudonym=self.pseudonyms["patient"]
+                )
+            )
+            session.add(
                 aggregator.WorkerSighting(
                     name=f"inference@{socket.gethostname()}/0",
                     kind="inference",
@@ -320,6 +343,27 @@ class CleanHome:
                     key_id=self.key.key_id,
                     digest=secrets.token_bytes(32),
                     served_at=self.now,
+                )
+            )
+            session.add(
+                keyholder.Roster(
+                    roster_id=self.roster.roster,
+                    clinic=self.roster.clinic,
+                    month=self.roster.month,
+                    roster=self.roster.sign(self.keys["doctor"]),
+                    declared_at=self.now,
+                    opened_at=self.now,
+                    statement_sha256=sha256_hex(b"statement"),
+                    answer=secrets.token_bytes(self.key.plaintext_bytes + 48),
+                    members=1,
+                    recordings=1,
+                    epsilon=0,
+                )
+            )
+            session.flush()
+            session.add(
+                keyholder.RosterMember(
+                    roster_id=self.roster.roster, pseudonym=patient, month=self.roster.month
                 )
             )
             session.add(

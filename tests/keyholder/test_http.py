@@ -19,8 +19,11 @@ FOR_COLLECTORS = [
     "/v1/recoveries/<jti>/completion",
     "/v1/log",
     "/v1/openings",
+    "/v1/rosters",
+    "/v1/cohort-openings",
+    "/v1/cohort-queries",
 ]
-FOR_THE_AGGREGATOR = ["/v1/comparison-sessions", "/v1/comparisons"]
+FOR_THE_AGGREGATOR = ["/v1/comparison-sessions", "/v1/comparisons", "/v1/cohort-members"]
 PAGE = "http://127.0.0.1:8000"
 FOREIGN = ["http://127.0.0.1:8002", "https://127.0.0.1:8000", "null", "http://evil.example"]
 
