@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, LocatorAssertions, expect
 
 from crypto.encoding import new_id
 from deploy.local.system import LocalSystem
@@ -47,11 +47,10 @@ class Loss:
         for person, path in ((self.doctor, "/patients"), (self.operator, "/operator/recoveries")):
             expect(self.vouch(person, path, code)).to_have_text("You have vouched for it.")
 
-    def look_again(self) -> str:
+    def look_again(self) -> LocatorAssertions:
+        """What the page then says of the recovery."""
         self.anew.page.get_by_role("button", name="Look again").click()
-        state = self.anew.page.locator("#recovery-state")
-        expect(state).not_to_be_empty()
-        return state.inner_text()
+        return expect(self.anew.page.locator("#recovery-state"))
 
     def let_the_days_go_by(self) -> None:
         """As if the delay of every recovery were over."""
@@ -81,9 +80,9 @@ def test_a_lost_key_is_recovered_and_past_counts_open(loss: Loss, recordings: Re
     loss.anew.send()
     loss.anew.expect_card("before.wav", "Counted")
     code = loss.ask()
-    assert "Operator: not yet. Doctors who vouched: 0." in loss.look_again()
+    loss.look_again().to_contain_text("Operator: not yet. Doctors who vouched: 0.")
     loss.both_vouch(code)
-    assert "Enough people have vouched" in loss.look_again()
+    loss.look_again().to_contain_text("Enough people have vouched")
     expect(loss.anew.page.get_by_role("button", name="Finish the recovery")).to_be_hidden()
     loss.let_the_days_go_by()
     loss.anew.page.reload()
@@ -102,7 +101,7 @@ def test_a_key_that_is_left_stops_it(loss: Loss, complaints: Complaints) -> None
     complaints.allow("409")
     code = loss.ask()
     loss.both_vouch(code)
-    assert "Enough people have vouched" in loss.look_again()
+    loss.look_again().to_contain_text("Enough people have vouched")
     loss.lost.page.evaluate("sessionStorage.clear()")
     loss.lost.page.reload()
     alarm = loss.lost.page.get_by_role("alert")
@@ -123,9 +122,9 @@ def test_a_key_that_is_left_stops_it(loss: Loss, complaints: Complaints) -> None
 def test_the_operator_alone_recovers_nobody(loss: Loss) -> None:
     said = loss.vouch(loss.operator, "/operator/recoveries", loss.ask())
     expect(said).to_have_text("You have vouched for it.")
-    assert "Operator: has vouched. Doctors who vouched: 0." in loss.look_again()
+    loss.look_again().to_contain_text("Operator: has vouched. Doctors who vouched: 0.")
     loss.let_the_days_go_by()
-    assert "Operator: has vouched. Doctors who vouched: 0." in loss.look_again()
+    loss.look_again().to_contain_text("Operator: has vouched. Doctors who vouched: 0.")
     expect(loss.anew.page.get_by_role("button", name="Finish the recovery")).to_be_hidden()
 
 
@@ -134,7 +133,7 @@ def test_nobody_vouches_by_mistake(loss: Loss) -> None:
     for person, path in ((loss.doctor, "/patients"), (loss.operator, "/operator/recoveries")):
         for wrong in ("", "AAAA-BBBB-CCCC-DDDD"):
             expect(loss.vouch(person, path, wrong)).to_contain_text("That is not the code")
-    assert "Operator: not yet. Doctors who vouched: 0." in loss.look_again()
+    loss.look_again().to_contain_text("Operator: not yet. Doctors who vouched: 0.")
 
 
 def test_another_doctor_and_another_patient_see_nothing(loss: Loss, window: Window) -> None:

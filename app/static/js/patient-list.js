@@ -1,12 +1,14 @@
 /** The doctor's page: own code, consenting patients, and the counts of all of them in one opening. */
 
+import { showApprovals } from "./approvals.js";
 import "./copy.js";
 import { noteOn, numbersOf } from "./counts-view.js";
 import { doctorCode } from "./jws.js";
 import { openTallies } from "./openings.js";
-import { byId, explain, fromTemplate, number, part, t, timeText, tn } from "./page.js";
+import { byId, explain, fromTemplate, notify, number, part, t, timeText, tn } from "./page.js";
 import { choosePeriod } from "./period.js";
 import { rangeWord } from "./ranges.js";
+import { approveAsDoctor } from "./recovery.js";
 import { daysWithRecordings } from "./scope.js";
 import { aggregator } from "./servers.js";
 import { start } from "./start.js";
@@ -24,6 +26,10 @@ if (identity) {
     period = chosen;
     show();
   });
+}
+if (here) {
+  const approve = (recovery) => approveAsDoctor(identity.keys, recovery);
+  showApprovals(approve).catch((error) => notify(explain(error), "bad"));
 }
 
 async function show() {

@@ -96,7 +96,7 @@ async function attempt(work, success = "") {
   status.textContent = "";
   try {
     await work();
-    status.textContent = success;
+    if (success) status.textContent = success;
   } catch (error) {
     status.textContent = explain(error);
   }
