@@ -49,7 +49,7 @@ class KnownPerson:
 class Known:
     """Everything that the search knows and that nobody may find. Times are Unix seconds.
 
-    `keyholder_private`: B's mask key and manifest key, which lie sealed on its disk.
+    `keyholder_private`: B's mask, manifest and storage keys, which lie sealed on its disk.
     """
 
     recordings: tuple[KnownRecording, ...]

@@ -188,7 +188,11 @@ def _known(home: Path, told: _Told, truths: Mapping[Path, Truth], began: int) ->
         people=told.people,
         healthy=HEALTHY,
         paillier=keys.paillier,
-        keyholder_private=(keys.masks.to_bytes(), keys.manifest.to_bytes()),
+        keyholder_private=(
+            keys.masks.to_bytes(),
+            keys.manifest.to_bytes(),
+            keys.storage.to_bytes(),
+        ),
         began=began,
         ended=int(time.time()),
     )
