@@ -238,14 +238,20 @@ def test_ranges_of_short_numbers(small_key: PrivateKey, mask_key: MaskKey) -> No
     assert got == [all(0 <= b < 4 for b in bounds) and bounds[1] < bounds[2] for bounds in ranges]
 
 
-def test_hostile_ranges_are_not_valid(small_key: PrivateKey, mask_key: MaskKey) -> None:
-    """A doctor who encrypts anything at all: no number other than a range's passes."""
-    game, random = FastPair(small_key, mask_key), SeededRandom(bytes(32), b"hostile")
+def test_hostile_ranges_are_not_valid(private_key: PrivateKey, mask_key: MaskKey) -> None:
+    """A doctor who encrypts anything at all: no number other than a range's passes.
+
+    Zones are two slots wide under this key, so numbers fit in them of which a comparator, 84 bits
+    wide, sees only a part that is valid.
+    """
+    game, random = FastPair(private_key, mask_key), SeededRandom(bytes(32), b"hostile")
     zone, n = game.zone, game.key.n
+    assert zone == 2 * 82
     good = [5, 600, 1000]
     hostile = []
-    for place in range(3):
-        for value in (-1, TOP + 1, TOP + 2, WIDE, -WIDE, (1 << zone) - 1, 1 << (zone - 1), n - 1):
+    for place, bound in enumerate(good):
+        wide = [bound + (1 << bit) for bit in (16, 17, 80, 82, 83, 84, 85, 100, zone - 1)]
+        for value in (-1, TOP + 1, WIDE, -WIDE, (1 << zone) - 1, n - 1, bound - (1 << 84), *wide):
             bounds = list(good)
             bounds[place] = value
             hostile.append(game.bounds(*bounds))
