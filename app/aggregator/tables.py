@@ -161,14 +161,8 @@ class Recording(Base):
     __tablename__ = "recordings"
     __table_args__ = (
         Index("ix_recordings_state", "state", "lease_until"),
-        # Those that wait for their comparison, oldest first.
-        Index(
-            "ix_recordings_reported",
-            "uploaded_at",
-            "id",
-            sqlite_where=text("state = 'reported'"),
-            postgresql_where=text("state = 'reported'"),
-        ),
+        # Those that wait for something, oldest first.
+        Index("ix_recordings_oldest", "state", "uploaded_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -261,6 +255,14 @@ class Tally(Base):
     """Enc(counts + mask) of one patient, day and key; `recordings` is how many it holds."""
 
     __tablename__ = "tallies"
+    __table_args__ = (
+        Index(
+            "ix_tallies_aside",
+            "aside_until",
+            sqlite_where=text("aside_until > 0"),
+            postgresql_where=text("aside_until > 0"),
+        ),
+    )
 
     pseudonym: Mapped[str] = mapped_column(String(32), primary_key=True)
     day: Mapped[str] = mapped_column(String(10), primary_key=True)

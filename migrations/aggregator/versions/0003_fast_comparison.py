@@ -8,7 +8,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-_REPORTED = sa.text("state = 'reported'")
+_ASIDE = sa.text("aside_until > 0")
 
 
 def upgrade() -> None:
@@ -56,21 +56,23 @@ def upgrade() -> None:
     with op.batch_alter_table("tallies") as batch_op:
         batch_op.alter_column("aside_until", server_default=None)
     op.create_index(
-        "ix_recordings_reported",
-        "recordings",
-        ["uploaded_at", "id"],
+        "ix_tallies_aside",
+        "tallies",
+        ["aside_until"],
         unique=False,
-        sqlite_where=_REPORTED,
-        postgresql_where=_REPORTED,
+        sqlite_where=_ASIDE,
+        postgresql_where=_ASIDE,
     )
+    op.create_index("ix_recordings_oldest", "recordings", ["state", "uploaded_at", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_recordings_oldest", table_name="recordings")
     op.drop_index(
-        "ix_recordings_reported",
-        table_name="recordings",
-        sqlite_where=_REPORTED,
-        postgresql_where=_REPORTED,
+        "ix_tallies_aside",
+        table_name="tallies",
+        sqlite_where=_ASIDE,
+        postgresql_where=_ASIDE,
     )
     with op.batch_alter_table("tallies") as batch_op:
         batch_op.drop_column("aside_until")
