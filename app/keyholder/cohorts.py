@@ -112,7 +112,7 @@ def _open(claim: CohortStatement, shown: Presented) -> bytes:
     ciphertext = b.keys.paillier.public.parse(shown.ciphertext)
     terms = b.config.cohort_terms
     value = open_cohort(b.keys.paillier, b.keys.masks, ciphertext, claim.roster, members, terms)
-    check_blinded(value)
+    check_blinded(value, cells=1)
     sealed = seal(claim.recipient, value_info(claim.jti), value)
     kept = in_transaction(db, lambda: _keep(claim, shown, sealed))
     if isinstance(kept, Problem):

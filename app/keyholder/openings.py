@@ -35,7 +35,7 @@ from crypto.messages import (
     TallyStatement,
 )
 from crypto.paillier import Ciphertext
-from crypto.slots import max_cells
+from crypto.slots import COUNT_SLOT_BITS, max_cells, rate_count_offset
 
 MAX_BODY_BYTES = 2 << 20
 """The statement of a month for as many patients as fit takes some 100 kB."""
@@ -283,14 +283,17 @@ def _value(claim: Scope, opened: Ciphertext | bytes) -> bytes:
         return opened
     keys = keyholder().keys
     value = open_tally(keys.paillier, keys.masks, opened, _cells(claim))
-    check_blinded(value)
+    check_blinded(value, len(_cells(claim)))
     return value
 
 
-def check_blinded(value: bytes) -> None:
-    """Raises BlindForgotten for a number that A's uniform blind leaves once in 2^127 openings."""
-    if (
-        int.from_bytes(value, "big") >> (keyholder().keys.paillier.public.bits - _SMALL_BY_BITS)
-        == 0
-    ):
+def check_blinded(value: bytes, cells: int) -> None:
+    """Raises BlindForgotten for a number that could be the counts of that many cells themselves.
+
+    A's blind is uniform, so it leaves such a number once in 2^127 openings, and once in 2^48 in the
+    largest ones, whose counts reach higher: then the collector asks once more.
+    """
+    bits = keyholder().keys.paillier.public.bits
+    highest = rate_count_offset(bits) + COUNT_SLOT_BITS * cells
+    if int.from_bytes(value, "big") >> max(bits - _SMALL_BY_BITS, highest) == 0:
         raise BlindForgotten("Tell the aggregator's operator; nothing was opened.")

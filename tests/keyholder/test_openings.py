@@ -351,3 +351,16 @@ def test_a_sum_that_was_not_blinded_does_not_open(world: World, tally: Tally, ow
         asked.ciphertext = bare.to_wire()
         assert slug(asked.send()) == "blind-forgotten"
         assert slug(asked.send()) == "already-opened"
+
+
+def test_the_highest_counts_do_not_pass_for_a_blind(world: World, owner: Party) -> None:
+    """Ten cells fill the number but for 32 bits."""
+    days = [f"2026-04-{day:02}" for day in range(1, 11)]
+    tallies = [world.tally_of(owner, 3, Counts(sound=3, rate=3), day) for day in days]
+    asked = world.ask(owner, *tallies)
+    public = world.keys.paillier.public
+    blind = int.from_bytes(asked.blind, "big")
+    bare = public.parse(asked.ciphertext).add(public.constant(public.n - blind)).rerandomised()
+    asked = altered(asked, ciphertext_sha256=sha256_hex(bare.to_wire()))
+    asked.ciphertext = bare.to_wire()
+    assert slug(asked.send()) == "blind-forgotten"
