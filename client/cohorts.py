@@ -1,8 +1,8 @@
 """A clinic's cohorts: fix a roster for a month, open it once the month is over.
 
 A cohort opens once at the key holder. What it takes to read the answer is kept in the profile
-before the key holder is asked, so that a connection that breaks loses nothing: the same statement gets the
-same answer whenever it is sent again. The figure itself is kept nowhere.
+before the key holder is asked, so that a connection that breaks loses nothing: the same statement
+gets the same answer whenever it is sent again. The figure itself is kept nowhere.
 """
 
 from __future__ import annotations

@@ -313,11 +313,16 @@ def _cohort_declare(options: argparse.Namespace) -> int:
 def _cohort_open(options: argparse.Namespace) -> int:
     with _collector(options) as clinic:
         opened = cohorts.open_cohort(clinic, options.month)
-    rate = "?" if opened.sums.range_inconsistent else str(max(0, opened.sums.rate))
+    sums, margins = opened.sums, opened.terms.margins
+    rate = "?" if sums.range_inconsistent else _give_or_take(sums.rate, margins[1])
     print(f"{opened.members} patients, {opened.recordings} recordings in {opened.month}")
-    print(f"abnormal by sound: {max(0, opened.sums.sound)}, by heart rate: {rate}")
+    print(f"abnormal by sound: {_give_or_take(sums.sound, margins[0])}, by heart rate: {rate}")
     print(_epsilon(opened.terms.epsilon))
     return 0
+
+
+def _give_or_take(count: int, margin: int) -> str:
+    return f"{max(0, count)} (+/- {margin})" if margin else str(count)
 
 
 def _epsilon(thousandths: int) -> str:

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--demo-accounts",
         action="store_true",
-        help="make a patient, a doctor and an operator if there is no account, and print them",
+        help="make one account of each kind if there is none, and print them",
     )
     arguments = parser.parse_args()
     configure_logging("aggregator")

@@ -190,6 +190,12 @@ def test_sums_come_out_as_in_python(blank: Page, key: PublicKey, terms: CohortTe
         ]
 
 
+@pytest.mark.parametrize("terms", [CohortTerms(0, 0), CohortTerms(1500, 62)], ids=str)
+def test_margins_are_those_of_python(blank: Page, terms: CohortTerms) -> None:
+    margins = run(blank, "cohorts", "return m.marginOf(v);", epsilon=terms.epsilon, cap=terms.cap)
+    assert (margins["sound"], margins["rate"]) == terms.margins
+
+
 @pytest.mark.parametrize("terms", [CohortTerms(0, 0), CohortTerms(800, 10)], ids=str)
 def test_what_is_no_sum_is_a_mismatch(blank: Page, key: PublicKey, terms: CohortTerms) -> None:
     blind = bytes(key.plaintext_bytes)

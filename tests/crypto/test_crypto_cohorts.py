@@ -117,6 +117,15 @@ def test_each_finding_gets_half_of_epsilon() -> None:
     assert rate == pytest.approx(40, rel=0.1)
 
 
+def test_the_margins_hold_nineteen_times_of_twenty() -> None:
+    random = SeededRandom(bytes(32), b"margins")
+    drawn = [(ON.noise(random), ON.noise(random)) for _ in range(2000)]
+    for finding, margin in enumerate(ON.margins):
+        beyond = sum(abs(one[finding] + other[finding]) > margin for one, other in drawn)
+        assert 60 < beyond < 140
+    assert OFF.margins == (0, 0)
+
+
 def test_who_is_in_a_batch() -> None:
     assert not OFF.admits(0)
     assert OFF.admits(10**6)

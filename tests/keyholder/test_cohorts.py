@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from app.keyholder import cohorts
 from app.keyholder.tables import LogEntry, db
-from config import KeyholderConfig
+from config import ConfigurationError, KeyholderConfig
 from crypto.cohorts import CohortCounts, CohortTerms, blind_cohort, members_hash, recover_cohort
 from crypto.encoding import new_id, sha256_hex
 from crypto.jws import CollectorKey, SigningKey
@@ -559,6 +559,31 @@ def test_the_servers_must_agree_on_the_noise(
     clock.set(AFTER)
     for terms in (NO_NOISE, CohortTerms(1000, 3), CohortTerms(2000, 4)):
         assert slug(clinic.ask(roster, terms=terms).send()) == "cohort-terms-differ"
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "terms"),
+    [
+        ("0", NO_NOISE),
+        ("0.5", CohortTerms(500, 62)),
+        ("10", CohortTerms(10_000, 62)),
+    ],,
+)
+def test_the_setting_of_the_noise(epsilon: str, terms: CohortTerms) -> None:
+    config = KeyholderConfig.from_environment({"COHORT_EPSILON": epsilon})
+    assert config.cohort_terms == terms
+    assert config.min_batch == 20
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"COHORT_EPSILON": text} for text in ("-1", "0.05", "10.1", "0.1234", "nan", "inf", "much")]
+    + [{"COHORT_EPSILON": "1", "COHORT_CAP": "501"}, {"MIN_BATCH": "4"}],
+    ids=str,
+)
+def test_settings_that_protect_nobody_are_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="must be"):
+        KeyholderConfig.from_environment(settings)
 
 
 # What B tells and keeps
