@@ -34,6 +34,6 @@ def test_the_form_says_what_the_account_asks_for(app: Flask, length: int) -> Non
 def test_forms_are_made_without_a_warning(app: Flask) -> None:
     with app.test_request_context("/register"):
         form = RegistrationForm()
-        assert [choice.data for choice in form.kind] == ["patient", "doctor"]
+        assert [choice.data for choice in form.kind] == ["patient", "doctor", "clinic"]
         assert 'value="newborn"' in form.age_band()
         assert "username" in LoginForm().login()

@@ -475,7 +475,7 @@ def test_a_wrong_code_finds_nobody(window: Window, base: str, complaints: Compla
     complaints.allow("404")
     code.fill("AAAA-BBBB-CCCC-DDDD")
     code.press("Enter")
-    expect(status).to_contain_text("There is no doctor with this code")
+    expect(status).to_contain_text("There is no doctor or clinic with this code")
 
 
 def test_a_code_answered_with_another_key_is_refused(window: Window, base: str) -> None:
