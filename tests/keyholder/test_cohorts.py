@@ -567,7 +567,7 @@ def test_the_servers_must_agree_on_the_noise(
         ("0", NO_NOISE),
         ("0.5", CohortTerms(500, 62)),
         ("10", CohortTerms(10_000, 62)),
-    ],,
+    ],
 )
 def test_the_setting_of_the_noise(epsilon: str, terms: CohortTerms) -> None:
     config = KeyholderConfig.from_environment({"COHORT_EPSILON": epsilon})
