@@ -17,16 +17,20 @@ from sqlalchemy.orm import Session
 from app.keyholder import openings
 from app.keyholder.log.audit import LogBroken, check, entries
 from app.keyholder.log.chain import entry_of
+from app.keyholder.tables import CollectorKey as KeyRow
+from app.keyholder.tables import Grant as GrantRow
 from app.keyholder.tables import LogEntry as LogRow
 from app.keyholder.tables import LogHead as HeadRow
 from app.keyholder.tables import db
 from config import KeyholderConfig
+from crypto.encoding import sha256_hex
 from crypto.errors import ProtocolViolation
 from crypto.jws import CollectorKey
 from crypto.messages import CollectorKind, LogHead, LogKind, LogMark
 from crypto.messages.log import NOTHING, check_head, follow
 from crypto.slots import Counts
 from tests.keyholder.world import Party, World, slug
+from tests.support.authenticator import Passkey
 
 COUNTS = Counts(sound=2, rate=1)
 
@@ -293,6 +297,54 @@ def test_a_key_by_hand_shows(history: World, owner: Party) -> None:
         check(db.session())
 
 
+def test_an_entry_that_skips_one_of_its_pseudonym_shows(history: World, owner: Party) -> None:
+    with history.app.app_context():
+        rows = list(db.session.scalars(db.select(LogRow).order_by(LogRow.seq)))
+        last = [row for row in rows if row.pseudonym == owner.collector][-1]
+        _rewrite(rows, skipping=last)
+        db.session.commit()
+        with pytest.raises(LogBroken, match="of the same pseudonym"):
+            check(db.session())
+
+
+@pytest.mark.parametrize("passkeys", [False, True])
+def test_what_nobody_signed_shows_though_the_log_tells_of_it(
+    history: World, owner: Party, other_patient: Party, colleague: Party, passkeys: bool
+) -> None:
+    """Somebody who writes both the row and its entries lacks the owner's signature."""
+    passkey = Passkey("127.0.0.1", "http://127.0.0.1:8000")
+    signer = history.with_device(owner, passkey.session(owner.collector) if passkeys else None)
+    grant = history.granted(signer, colleague)
+    with history.app.app_context():
+        check(db.session())
+        row = db.session.get_one(GrantRow, grant)
+        message = history.grant_message(owner, colleague)
+        forged = Party(owner.kind, owner.collector, other_patient.key)
+        row.grant = replace(message, grant=grant).sign(forged.key)
+        _follow(row.grant, LogKind.GRANT, grant)
+        db.session.commit()
+        with pytest.raises(LogBroken, match=r"grant .* has no valid signature"):
+            check(db.session())
+        db.session.delete(row)
+        entry = db.session.scalars(db.select(LogRow).filter_by(subject=grant)).one()
+        entry.kind = LogKind.COHORT.value
+        key = db.session.get_one(KeyRow, signer.key.thumbprint)
+        key.message = history.device(forged, signer)["device"]
+        _follow(key.message, LogKind.DEVICE, key.thumbprint)
+        db.session.commit()
+        with pytest.raises(LogBroken, match=r"key .* has no valid signature"):
+            check(db.session())
+
+
+def _follow(token: str, kind: LogKind, subject: str) -> None:
+    """The entry's hash of the message, and every later hash, fit again."""
+    rows = list(db.session.scalars(db.select(LogRow).order_by(LogRow.seq)))
+    for row in rows:
+        if (row.kind, row.subject) == (kind.value, subject):
+            row.message_sha256 = sha256_hex(token.encode())
+    _rewrite(rows)
+
+
 def test_a_rewritten_chain_does_not_follow_what_the_owner_knows(
     history: World, owner: Party
 ) -> None:
@@ -310,12 +362,14 @@ def test_a_rewritten_chain_does_not_follow_what_the_owner_knows(
         follow(later, owner.collector, known)
 
 
-def _rewrite(rows: list[LogRow]) -> None:
+def _rewrite(rows: list[LogRow], skipping: LogRow | None = None) -> None:
     prev, own = NOTHING, {}
     for row in rows:
         if row.kind == "tally":
             row.recordings = 1
         row.prev, row.own_prev = prev, own.get(row.pseudonym, NOTHING)
+        if row is skipping:
+            row.own_prev = NOTHING
         row.hash = prev = own[row.pseudonym] = entry_of(row).hash
     db.session.scalars(db.select(HeadRow)).one().hash = prev
 

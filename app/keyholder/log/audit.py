@@ -1,11 +1,14 @@
 """Whether the log is whole, and whether it explains the keys and grants that are in force.
 
+Whoever writes into the database can write entries as well. So the messages behind the rows are
+verified too: a device by the key that took it in, a grant by a key of its patient.
+
 Works on the database alone, without the key holder's keys: also on a copy or a backup.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -15,12 +18,22 @@ from app.keyholder.log.chain import entry_of
 from app.keyholder.tables import Collector, CollectorKey, Grant
 from app.keyholder.tables import LogEntry as LogRow
 from app.keyholder.tables import LogHead as HeadRow
-from crypto.encoding import json_object, sha256_hex
+from crypto.encoding import json_object, sha256_hex, unb64u
 from crypto.errors import CryptoError
-from crypto.jws import thumbprint
-from crypto.messages import Device, Enrolment, LogEntry, LogKind, Recovery
+from crypto.jws import claimed_signer, parse, thumbprint
+from crypto.messages import (
+    Device,
+    Enrolment,
+    KeyType,
+    LogEntry,
+    LogKind,
+    PinnedKey,
+    Recovery,
+    SignedMessage,
+)
 from crypto.messages import Grant as GrantMessage
 from crypto.messages.log import NOTHING
+from crypto.webauthn import rp_id_of
 
 IMPORTED = ""
 """The message of a key that is older than the log: nobody kept it."""
@@ -114,7 +127,9 @@ def _check_names(session: Session, state: _State) -> None:
 
 def _check_keys(session: Session, state: _State) -> None:
     left = dict(state.keys)
-    for row in session.scalars(select(CollectorKey).order_by(CollectorKey.thumbprint)):
+    rows = list(session.scalars(select(CollectorKey).order_by(CollectorKey.thumbprint)))
+    keys = {row.thumbprint: row for row in rows}
+    for row in rows:
         added = left.pop(row.thumbprint, None)
         if row.revoked_at is not None:
             if added is not None:
@@ -126,6 +141,8 @@ def _check_keys(session: Session, state: _State) -> None:
             raise LogBroken(f"key {row.thumbprint} came by another message", added.seq)
         if not _names_key(row, added.kind):
             raise LogBroken(f"key {row.thumbprint} is not what its message says", added.seq)
+        if not _is_signed_for(row, added.kind, keys):
+            raise LogBroken(f"key {row.thumbprint} has no valid signature", added.seq)
     for thumb, added in left.items():
         raise LogBroken(f"key {thumb} is gone without an entry", added.seq)
 
@@ -150,8 +167,44 @@ def _names_key(row: CollectorKey, kind: LogKind) -> bool:
     return named == (row.collector, row.thumbprint, row.type)
 
 
+def _is_signed_for(row: CollectorKey, kind: LogKind, keys: Mapping[str, CollectorKey]) -> bool:
+    """Whether the right key signed for this one; A's word, of enrolments, is not kept to check."""
+    if kind is LogKind.ENROLMENT:
+        return True
+    if kind is LogKind.RECOVERY_COMPLETION:
+        return _is_signed(Recovery, row.message, row)
+    signer = keys.get(row.added_by or "")
+    return (
+        signer is not None
+        and signer.collector == row.collector
+        and _is_signed(Device, row.message, signer)
+    )
+
+
+def _is_signed(kind: type[SignedMessage], token: str, signer: CollectorKey) -> bool:
+    try:
+        said = kind.claimed(token)
+        jwk = json_object(signer.key_jwk.encode())
+        origins = _origins(token, kind.TYP, signer.rp_id)
+        key = PinnedKey(jwk, signer.collector, KeyType(signer.type), signer.rp_id, origins)
+        kind.verify(token, key, said.iat)  # type: ignore[attr-defined]
+    except CryptoError:
+        return False
+    return True
+
+
+def _origins(token: str, typ: str, rp_id: str | None) -> tuple[str, ...]:
+    """The origin of a passkey's assertion, if it is of its domain: A's port may have changed."""
+    certificate = parse(token, typ).certificate
+    if certificate is None or rp_id is None:
+        return ()
+    origin = json_object(unb64u(certificate.get("client_data", ""))).get("origin")
+    return (origin,) if isinstance(origin, str) and rp_id_of(origin) == rp_id else ()
+
+
 def _check_grants(session: Session, state: _State) -> None:
     left = dict(state.grants)
+    keys = {row.thumbprint: row for row in session.scalars(select(CollectorKey))}
     for row in session.scalars(select(Grant).order_by(Grant.grant_id)):
         given = left.pop(row.grant_id, None)
         if row.revoked_at is not None:
@@ -162,9 +215,23 @@ def _check_grants(session: Session, state: _State) -> None:
             raise LogBroken(f"grant {row.grant_id} is in force without an entry")
         if sha256_hex(row.grant.encode()) != given.message_sha256:
             raise LogBroken(f"grant {row.grant_id} came by another message", given.seq)
-        said = GrantMessage.claimed(row.grant)
-        named = (said.grant, said.patient, said.doctor, said.doctor_thumbprint, said.use.value)
-        if named != (row.grant_id, row.patient, row.doctor, row.doctor_thumbprint, row.use):
+        if not _is_what_was_signed(row):
             raise LogBroken(f"grant {row.grant_id} is not what its message says", given.seq)
+        signer = keys.get(claimed_signer(row.grant, GrantMessage.TYP))
+        if (
+            signer is None
+            or signer.collector != row.patient
+            or not _is_signed(GrantMessage, row.grant, signer)
+        ):
+            raise LogBroken(f"grant {row.grant_id} has no valid signature", given.seq)
     for grant, given in left.items():
         raise LogBroken(f"grant {grant} is gone without an entry", given.seq)
+
+
+def _is_what_was_signed(row: Grant) -> bool:
+    try:
+        said = GrantMessage.claimed(row.grant)
+    except CryptoError:
+        return False
+    named = (said.grant, said.patient, said.doctor, said.doctor_thumbprint, said.use.value)
+    return named == (row.grant_id, row.patient, row.doctor, row.doctor_thumbprint, row.use)
