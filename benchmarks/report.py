@@ -8,7 +8,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,8 +53,17 @@ def against(one: Figure, limit: Figure, times: float = 1.0) -> Figure:
     )
 
 
-def publish(name: str, title: str, figures: Sequence[Figure]) -> None:
-    """Writes docs/benchmarks/NAME.md and .json, and prints both; the JSON is the last line."""
+def publish(
+    name: str,
+    title: str,
+    figures: Sequence[Figure],
+    summary: Mapping[str, object] | None = None,
+) -> None:
+    """Writes docs/benchmarks/NAME.md and .json, and prints both; the JSON is the last line.
+
+    `summary` stands in the JSON beside the figures, and the picture NAME.svg, if there is one,
+    below the table.
+    """
     machine = f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
     lines = [
         f"# {title}",
@@ -70,11 +79,14 @@ def publish(name: str, title: str, figures: Sequence[Figure]) -> None:
             f"| {one.name} | {one.median:.4g} {one.unit} | {one.low:.4g} to {one.high:.4g} "
             f"| {one.runs} | {ratio} |"
         )
-    summary = json.dumps({"machine": machine, "figures": [asdict(one) for one in figures]})
+    if (FOLDER / f"{name}.svg").exists():
+        lines += ["", f"![The same as a picture]({name}.svg)"]
+    values = {"machine": machine, "figures": [asdict(one) for one in figures]}
+    line = json.dumps({**(summary or {}), **values})
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.md").write_text("\n".join(lines) + "\n")
-    (FOLDER / f"{name}.json").write_text(summary + "\n")
-    sys.stdout.write("\n".join([*lines, summary]) + "\n")
+    (FOLDER / f"{name}.json").write_text(line + "\n")
+    sys.stdout.write("\n".join([*lines, line]) + "\n")
 
 
 def _processor() -> str:
