@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-all check bench lock train translations pictures clean
+.PHONY: help setup run demo test test-all check bench bench-crypto lock train translations pictures clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,9 +42,12 @@ test-all: check .venv-peers/.peers ## The same with the long seeds and the exhau
 .venv-training/.training: models/requirements.txt models/torch.txt
 	@deploy/prepare training
 
-bench: setup ## Measure the comparison and the whole pipeline; tables and JSON in docs/benchmarks/
-	@$(BIN)/python -m benchmarks.comparison
+bench: setup .venv-peers/.peers ## Measure the whole pipeline and the cryptography; tables and JSON in docs/benchmarks/
 	@$(BIN)/python -m benchmarks.pipeline
+	@$(BIN)/python -m benchmarks.crypto
+
+bench-crypto: setup .venv-peers/.peers ## Measure the cryptography alone, beside phe and TNO's comparison; the last line is JSON
+	@$(BIN)/python -m benchmarks.crypto
 
 train: .venv-training/.training ## Train, evaluate and export the models again: make train [DATA=folder]
 	@.venv-training/bin/python -m models.train --root "$(or $(DATA),../shared/data)"
@@ -62,7 +65,7 @@ pictures: $(VENV)/.tests ## Take the pictures in docs/pictures again
 
 lock: setup ## Compile requirements*.in into requirements*.txt with hashes
 	@$(BIN)/python -m pip install -q pip-tools
-	@cd $(CURDIR) && for f in requirements requirements-dev models/requirements; do \
+	@cd $(CURDIR) && for f in requirements requirements-dev models/requirements benchmarks/peers/requirements; do \
 		CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile -q --generate-hashes --allow-unsafe --strip-extras \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -o $$f.txt $$f.in; done
 
