@@ -19,6 +19,7 @@ TABLE_BLOCKS = 2
 
 _LEVEL_BITS = 8
 MAX_WIDTH = 1 << _LEVEL_BITS
+"""Bits of a comparator that have tweaks of their own."""
 
 
 def evaluate(hashing: BlockHash, first: int, labels: Blocks, tables: Blocks) -> Blocks:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from crypto.comparison.half_gates import MAX_WIDTH
 from crypto.errors import PlaintextOutOfRange, ProtocolViolation
 from crypto.slots import SCORE_BITS, SIGMA, ZONES, recordings_per_plaintext, zone_bits
 
@@ -19,7 +20,7 @@ class Parameters:
     """l and sigma of all comparisons of a session.
 
     Raises:
-        ProtocolViolation: sigma below 40.
+        ProtocolViolation: sigma below 40, or numbers too long for the tweaks of a comparator.
     """
 
     score_bits: int = SCORE_BITS
@@ -28,6 +29,8 @@ class Parameters:
     def __post_init__(self) -> None:
         if self.sigma < MIN_SIGMA:
             raise ProtocolViolation(f"masks need at least {MIN_SIGMA} bits of security")
+        if self.range_width > MAX_WIDTH:
+            raise ProtocolViolation(f"a comparator has at most {MAX_WIDTH} bits")
 
     @property
     def slot_bits(self) -> int:

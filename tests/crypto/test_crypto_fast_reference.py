@@ -41,7 +41,9 @@ def oracle_key(_small_keys_are_allowed: None) -> PrivateKey:
 
 
 @pytest.mark.parametrize("score_bits", [8, 16, 24])
-@pytest.mark.parametrize("count", [700, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [700, pytest.param(5_000, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])]
+)
 def test_reference_engine_on_the_same_triples(
     oracle_key: PrivateKey, mask_key: MaskKey, score_bits: int, count: int
 ) -> None:

@@ -280,6 +280,9 @@ def test_a_batch_number_has_32_bits(game: FastPair) -> None:
 def test_masks_need_enough_bits() -> None:
     with pytest.raises(ProtocolViolation, match="at least 40"):
         Parameters(sigma=39)
+    with pytest.raises(ProtocolViolation, match="at most 256 bits"):
+        Parameters(sigma=237)
+    assert Parameters(sigma=236).range_width == 256
     with pytest.raises(PlaintextOutOfRange):
         _ = Layout(Parameters(24), 256, 1, 0).per_plaintext
 

@@ -87,7 +87,10 @@ def test_every_difference_under_every_mask(
 
 
 @pytest.mark.parametrize("score_bits", LONG)
-@pytest.mark.parametrize("count", [TRIPLES // 10, pytest.param(TRIPLES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count",
+    [TRIPLES // 10, pytest.param(TRIPLES, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])],
+)
 def test_random_triples(
     small_key: PrivateKey, mask_key: MaskKey, score_bits: int, count: int
 ) -> None:
