@@ -22,13 +22,14 @@ from crypto.keyholder.private_key import PrivateKey
 from crypto.paillier import PublicKey
 from crypto.random import SeededRandom
 from deploy.local.system import LocalSystem
-from tests.browser.browsers import Complaints
+from tests.browser.browsers import PHONE, Complaints
 from tests.browser.conftest import Window
 from tests.browser.navigators import PASSWORD, Clinic, Patient
 from tests.browser.recordings import Recordings
 from tests.browser.test_browser_cryptography import run
 from tests.support.small_keys import SMALL_BITS, small_keys
 
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 LEAST = 5
 
 
@@ -120,6 +121,7 @@ def test_a_month_of_a_clinic(
     expect(clinic.page.locator("#chosen")).to_have_text(
         "5 patients chosen; a roster has at least 5."
     )
+    check_usable(clinic.page)
     clinic.page.get_by_label("Patient 1").uncheck()
     expect(clinic.page.get_by_role("button", name="Fix this roster")).to_be_disabled()
     clinic.fix_roster()
@@ -134,10 +136,12 @@ def test_a_month_of_a_clinic(
         "outside the healthy range."
     )
     assert clinic.figure("Show again") == figure
+    check_usable(clinic.page)
     patient.open("/doctors")
     item = patient.page.locator("#cohorts .person")
     expect(item).to_contain_text("Clinic C")
     expect(item).to_contain_text("counted in, without noise")
+    check_usable(patient.page)
     patient.open("/log")
     expect(
         patient.page.get_by_text("A cohort that counts in 2 recordings was opened")
@@ -148,6 +152,17 @@ def test_a_month_of_a_clinic(
     expect(patient.page.locator("#consent-status")).to_have_text(
         "Clinic C no longer counts you in."
     )
+
+
+def check_usable(page: Page) -> None:
+    """What everybody needs: no finding of axe, and nothing wider than a phone."""
+    page.evaluate(AXE)
+    assert page.evaluate("async () => (await axe.run()).violations.map(({ id }) => id)") == []
+    desktop = page.viewport_size
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    assert desktop is not None
+    page.set_viewport_size(desktop)
 
 
 # The browser's half of the cryptography against Python's

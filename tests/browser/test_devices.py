@@ -9,6 +9,7 @@ from playwright.sync_api import Route, expect
 
 from crypto.jws import CollectorKey
 from deploy.local.system import LocalSystem
+from tests.browser.accessibility import expect_usable
 from tests.browser.browsers import Complaints
 from tests.browser.conftest import Window
 from tests.browser.navigators import Doctor, Patient
@@ -62,11 +63,15 @@ def test_a_browser_that_is_refused_is_told_so(
     at_home.register("Patient A")
     thief.log_in(at_home.login_name)
     thief.code_of_this_browser()
+    expect_usable(thief.page)
     at_home.open("/keys")
+    expect(at_home.page.locator("#requests")).to_be_visible()
+    expect_usable(at_home.page)
     at_home.page.get_by_role("button", name="No, refuse").click()
     expect(at_home.page.locator("#keys-status")).to_contain_text("was refused")
     expect(thief.page.locator("#keys-status")).to_contain_text("was not let in")
     expect(thief.page.get_by_label("What you call this device")).to_be_visible()
+    expect_usable(thief.page)
 
 
 def test_whoever_asked_can_withdraw(window: Window, base: str) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from app.aggregator.accounts.service import MIN_PASSWORD
 from deploy.local.system import LocalSystem
-from tests.browser.browsers import DESKTOP, PHONE, Complaints
+from tests.browser.accessibility import barriers, width_on_a_phone
+from tests.browser.browsers import PHONE, Complaints
 from tests.browser.cast import Cast
 from tests.browser.conftest import Window
 from tests.browser.navigators import PASSWORD, Counts, Patient, Person
-
-AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 
 PUBLIC = ("/", "/register", "/login", "/about-privacy")
 PATIENTS = ("/recordings", "/doctors")
@@ -296,13 +294,8 @@ def test_axe_finds_no_barrier(cast: Cast, rooms: dict[str, tuple[str, ...]], sch
     found = {}
     for page, name in _visits(cast, rooms):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        page.evaluate(AXE)
-        violations = page.evaluate("async () => (await axe.run()).violations")
-        if violations:
-            found[name] = [
-                (violation["id"], [node["html"] for node in violation["nodes"]])
-                for violation in violations
-            ]
+        if violations := barriers(page):
+            found[name] = violations
         page.emulate_media(color_scheme="light")
     assert found == {}
 
@@ -310,11 +303,8 @@ def test_axe_finds_no_barrier(cast: Cast, rooms: dict[str, tuple[str, ...]], sch
 def test_nothing_is_wider_than_a_phone(cast: Cast, rooms: dict[str, tuple[str, ...]]) -> None:
     too_wide = {}
     for page, name in _visits(cast, rooms):
-        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-        width = page.evaluate("document.documentElement.scrollWidth")
-        if width > PHONE[0]:
+        if (width := width_on_a_phone(page)) > PHONE[0]:
             too_wide[name] = width
-        page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
     assert too_wide == {}
 
 

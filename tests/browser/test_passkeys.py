@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from deploy.local.system import LocalSystem
+from tests.browser.accessibility import expect_usable
 from tests.browser.browsers import Complaints
 from tests.browser.conftest import Window
 from tests.browser.navigators import Counts, Doctor, Patient, Person
@@ -57,6 +58,7 @@ def test_a_passkey_signs_once_a_visit(window: Window, base: str, recordings: Rec
     patient.log_in(patient.login_name)
     unlock = patient.page.get_by_role("button", name="Use passkey")
     expect(unlock).to_be_visible()
+    expect_usable(patient.page)
     expect(patient.page.locator("#counts")).to_be_hidden()
     authenticators[1].recognise(person=False)
     unlock.click()
@@ -100,6 +102,7 @@ def test_who_wants_no_passkey_keeps_the_key_in_the_browser(window: Window, base:
     patient.sign_up("Patient A")
     patient.page.get_by_role("button", name="Make a passkey").click()
     expect(patient.page.locator("#choose-problem")).to_contain_text("The passkey was not used.")
+    expect_usable(patient.page)
     patient.page.get_by_role("button", name="Keep the key in this browser").click()
     patient.expect_key()
     expect(patient.page.locator("#choose-key")).to_be_hidden()

@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Locator, LocatorAssertions, expect
+from playwright.sync_api import Locator, expect
 
 from crypto.encoding import new_id
 from deploy.local.system import LocalSystem
+from tests.browser.accessibility import expect_usable
 from tests.browser.browsers import Complaints
 from tests.browser.conftest import Window
 from tests.browser.navigators import CODE, Counts, Doctor, Patient, Person
@@ -47,10 +48,10 @@ class Loss:
         for person, path in ((self.doctor, "/patients"), (self.operator, "/operator/recoveries")):
             expect(self.vouch(person, path, code)).to_have_text("You have vouched for it.")
 
-    def look_again(self) -> LocatorAssertions:
+    def look_again(self) -> Locator:
         """What the page then says of the recovery."""
         self.anew.page.get_by_role("button", name="Look again").click()
-        return expect(self.anew.page.locator("#recovery-state"))
+        return self.anew.page.locator("#recovery-state")
 
     def let_the_days_go_by(self) -> None:
         """As if the delay of every recovery were over."""
@@ -80,9 +81,9 @@ def test_a_lost_key_is_recovered_and_past_counts_open(loss: Loss, recordings: Re
     loss.anew.send()
     loss.anew.expect_card("before.wav", "Counted")
     code = loss.ask()
-    loss.look_again().to_contain_text("Operator: not yet. Doctors who vouched: 0.")
+    expect(loss.look_again()).to_contain_text("Operator: not yet. Doctors who vouched: 0.")
     loss.both_vouch(code)
-    loss.look_again().to_contain_text("Enough people have vouched")
+    expect(loss.look_again()).to_contain_text("Enough people have vouched")
     expect(loss.anew.page.get_by_role("button", name="Finish the recovery")).to_be_hidden()
     loss.let_the_days_go_by()
     loss.anew.page.reload()
@@ -101,12 +102,13 @@ def test_a_key_that_is_left_stops_it(loss: Loss, complaints: Complaints) -> None
     complaints.allow("409")
     code = loss.ask()
     loss.both_vouch(code)
-    loss.look_again().to_contain_text("Enough people have vouched")
+    expect(loss.look_again()).to_contain_text("Enough people have vouched")
     loss.lost.page.evaluate("sessionStorage.clear()")
     loss.lost.page.reload()
     alarm = loss.lost.page.get_by_role("alert")
     expect(alarm).to_contain_text("Somebody asks to put a new key in the place of yours")
     expect(alarm).to_contain_text(code)
+    expect_usable(loss.lost.page)
     alarm.get_by_role("button", name="Stop the recovery").click()
     expect(loss.lost.page.locator("#notice")).to_contain_text("The recovery was stopped")
     expect(alarm).to_have_count(0)
@@ -122,9 +124,9 @@ def test_a_key_that_is_left_stops_it(loss: Loss, complaints: Complaints) -> None
 def test_the_operator_alone_recovers_nobody(loss: Loss) -> None:
     said = loss.vouch(loss.operator, "/operator/recoveries", loss.ask())
     expect(said).to_have_text("You have vouched for it.")
-    loss.look_again().to_contain_text("Operator: has vouched. Doctors who vouched: 0.")
+    expect(loss.look_again()).to_contain_text("Operator: has vouched. Doctors who vouched: 0.")
     loss.let_the_days_go_by()
-    loss.look_again().to_contain_text("Operator: has vouched. Doctors who vouched: 0.")
+    expect(loss.look_again()).to_contain_text("Operator: has vouched. Doctors who vouched: 0.")
     expect(loss.anew.page.get_by_role("button", name="Finish the recovery")).to_be_hidden()
 
 
@@ -133,7 +135,9 @@ def test_nobody_vouches_by_mistake(loss: Loss) -> None:
     for person, path in ((loss.doctor, "/patients"), (loss.operator, "/operator/recoveries")):
         for wrong in ("", "AAAA-BBBB-CCCC-DDDD"):
             expect(loss.vouch(person, path, wrong)).to_contain_text("That is not the code")
-    loss.look_again().to_contain_text("Operator: not yet. Doctors who vouched: 0.")
+        expect_usable(person.page)
+    expect_usable(loss.anew.page)
+    expect(loss.look_again()).to_contain_text("Operator: not yet. Doctors who vouched: 0.")
 
 
 def test_another_doctor_and_another_patient_see_nothing(loss: Loss, window: Window) -> None:
