@@ -373,6 +373,21 @@ def test_two_workers_on_one_batch(
     assert not a.db.session.scalar(select(a.ComparisonSession.ended))
 
 
+def test_only_one_request_is_ever_stored_for_a_batch(world: World) -> None:
+    """Two under one number would tell the key holder how their masks differ."""
+    world.reported(world.patient(), MURMUR)
+    first = assigning.assign(world.key, 0, 0)
+    assert first is not None
+    second = assigning.take_over(0, 60)
+    assert second is not None
+    assert second.name == first.name
+    assert not batches.keep_request(first, b"of the first", 0, 60)
+    assert batches.request_of(first.name) is None
+    assert batches.keep_request(second, b"of the second", 0, 60)
+    assert not batches.keep_request(second, b"another", 0, 60)
+    assert batches.request_of(first.name) == b"of the second"
+
+
 def _at_once(world: World, *work: Callable[[], object]) -> None:
     """Each in a thread with a database session of its own."""
     errors: list[BaseException] = []
@@ -425,6 +440,7 @@ def test_a_worker_does_not_wait_for_what_another_one_assigns(either_world: World
 
     def other() -> None:
         a.db.session.execute(text("SET lock_timeout = '5s'"))
+        a.db.session.commit()
         counted.append(count_waiting(60))
 
     _at_once(world, other)
