@@ -127,6 +127,27 @@ def test_a_passkey_that_was_made_is_registered_at_the_next_visit(
     assert len(authenticator.credentials()) == 1
 
 
+def test_a_passkey_that_is_gone_is_no_dead_end(window: Window, base: str) -> None:
+    at_home, patient = Patient(window(), base), Patient(window(), base)
+    authenticator = register_with_passkey(patient, "Patient A")
+    at_home.log_in(patient.login_name)
+    at_home.connect(patient)
+    authenticator.forget()
+    patient.log_out()
+    patient.log_in(patient.login_name)
+    gone = patient.page.get_by_role("button", name="I do not have it any more")
+    patient.open("/doctors")
+    expect(gone).to_be_hidden()
+    patient.open("/log")
+    patient.page.get_by_role("button", name="Use passkey").click()
+    gone.click()
+    expect(patient.page.locator("#elsewhere")).to_be_visible()
+    at_home.log_in(patient.login_name)
+    patient.connect(at_home)
+    patient.open("/account")
+    patient.expect_key()
+
+
 def test_a_passkey_lets_another_browser_in(window: Window, base: str) -> None:
     at_home, travelling = Patient(window(), base), Patient(window(), base)
     register_with_passkey(at_home, "Patient A")

@@ -24,7 +24,7 @@ export async function ensureEnrolled(onBegin = () => {}) {
     return { state: "elsewhere", keys: held ?? (await ownKeysOrNew(login)) };
   }
   if (here && held.enrolled) return { state: "ready", keys: withRoot(held) };
-  const keys = held ?? (await chosenKeys(login));
+  const keys = held?.jwk ? held : await chosenKeys(login);
   onBegin(keys);
   await enrol(keys);
   await markEnrolled(login);

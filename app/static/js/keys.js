@@ -13,9 +13,14 @@ export function ownKeys(login) {
   return read("keys", login);
 }
 
-/** The same, with a signing key made by `make` if there are none; two tabs end with the same. */
+/** The same, with a signing key made by `make` if there is none; two tabs end with the same. */
 export async function ownKeysOrNew(login, make = softwareKey) {
-  return (await ownKeys(login)) ?? keepFirst("keys", login, await withIdKey(await make()));
+  const held = await ownKeys(login);
+  if (held?.jwk) return held;
+  const made = { ...(await make()), enrolled: false };
+  if (!held) return keepFirst("keys", login, { ...made, idKey: await newIdKey() });
+  await write("keys", login, { ...made, idKey: held.idKey });
+  return ownKeys(login);
 }
 
 /**
@@ -23,9 +28,14 @@ export async function ownKeysOrNew(login, make = softwareKey) {
  * the thumbprint of the account's first key.
  */
 export async function takeKey(login, key, root) {
-  const idKey = (await ownKeys(login))?.idKey;
-  const keys = idKey ? { ...key, idKey } : await withIdKey(key);
-  await write("keys", login, { ...keys, root, enrolled: true });
+  const idKey = (await ownKeys(login))?.idKey ?? (await newIdKey());
+  await write("keys", login, { ...key, idKey, root, enrolled: true });
+}
+
+/** The signing key is lost, as a passkey that was deleted; recording ids stay as they were. */
+export async function forgetKey(login) {
+  const { idKey } = await ownKeys(login);
+  await write("keys", login, { idKey });
 }
 
 /** Remembers that the key holder has pinned the signing key as the account's first. */
@@ -64,9 +74,8 @@ export async function passkey(account) {
   return { type: "passkey", ...(await makePasskey(account)) };
 }
 
-async function withIdKey(key) {
-  const algorithm = { name: "HMAC", hash: "SHA-256", length: 256 };
-  return { ...key, idKey: await crypto.subtle.generateKey(algorithm, false, ["sign"]), enrolled: false };
+function newIdKey() {
+  return crypto.subtle.generateKey({ name: "HMAC", hash: "SHA-256", length: 256 }, false, ["sign"]);
 }
 
 // A login has no space.

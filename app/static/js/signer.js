@@ -4,6 +4,7 @@
  */
 
 import { sign as signWith } from "./jws.js";
+import { forgetKey } from "./keys.js";
 import { newSession } from "./passkey.js";
 import { byId, explain, now, page } from "./page.js";
 import { read, remove, write } from "./store.js";
@@ -71,6 +72,10 @@ async function kept(keys) {
 function clicked(keys) {
   const [notice, button, problem] = ["unlock", "unlock-now", "unlock-problem"].map(byId);
   notice.hidden = false;
+  byId("unlock-forget").onclick = async () => {
+    await forgetKey(page.account.login);
+    location.reload();
+  };
   return new Promise((resolve) => {
     button.onclick = async () => {
       button.disabled = true;
@@ -81,6 +86,7 @@ function clicked(keys) {
         resolve();
       } catch (error) {
         problem.textContent = explain(error);
+        byId("unlock-forget").hidden = false;
       } finally {
         button.disabled = false;
       }

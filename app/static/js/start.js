@@ -13,7 +13,9 @@ import { watch } from "./watch.js";
 export async function start() {
   try {
     await checkBrowser();
-    document.querySelector(".leave").addEventListener("submit", leave);
+    for (const form of document.querySelectorAll("[data-ends-visit]")) {
+      form.addEventListener("submit", leave);
+    }
     const identity = await ensureEnrolled(() => notify(t("enrolment.begun"), "busy"));
     if (identity.state === "new") notify(t(`enrolment.done-${identity.keys.type}`), "good");
     else clearNotice();
@@ -29,8 +31,11 @@ export async function start() {
 /** The session of a passkey ends with the visit. */
 async function leave(event) {
   event.preventDefault();
-  await endSession();
-  event.target.submit();
+  try {
+    await endSession();
+  } finally {
+    event.target.submit();
+  }
 }
 
 function showElsewhere() {
