@@ -236,10 +236,18 @@ class Ciphertext:
     def shifted(self, bits: int) -> "Ciphertext":
         """Enc(a * 2^bits mod n), bits >= 0.
 
-        The shift belongs to the layout of a plaintext and is public, so this is the plain power,
-        1.5 to 2 times as fast as `times`.
+        The shift belongs to the layout of a plaintext and is public, so these are plain squarings,
+        of c = low + high n as in `crypto.fixed_base`: several times as fast as `times`.
         """
-        return self._stale(gmpy2.powmod(self._value, 1 << bits, self.key._n_squared))
+        if bits < 0:
+            raise ValueError("a plaintext is shifted upwards")
+        n = self.key._n
+        high, low = divmod(self._value, n)
+        for _ in range(bits):
+            carry, square = divmod(low * low, n)
+            high = (2 * low * high + carry) % n
+            low = square
+        return Ciphertext(self.key, low + high * n, fresh=False)
 
     def times(self, factor: int) -> "Ciphertext":
         """Enc(a * factor mod n) for any integer factor.

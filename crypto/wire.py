@@ -8,6 +8,7 @@ kind.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 from crypto.encoding import b64u, check_day, check_hash, check_id, unb64u
@@ -45,9 +46,13 @@ def from_record(cls: type[T], record: object) -> T:
     return cls(**{name: _read(name, codec, record[name]) for name, codec in codecs.items()})
 
 
-def _codecs(cls: type[Any]) -> dict[str, Codec]:
+def _find_codecs(cls: type[Any]) -> dict[str, Codec]:
     hints = get_type_hints(cls, include_extras=True).items()
     return {name: hint.__metadata__[0] for name, hint in hints if get_origin(hint) is Annotated}
+
+
+_codecs: Callable[[Any], dict[str, Codec]] = cache(_find_codecs)
+"""Of a message class, found once: one opening reads a record for every cell."""
 
 
 def _read(name: str, codec: Codec, value: object) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import types
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from app.common.problems import InvalidRequest, NotAuthenticated
 from crypto.encoding import json_object
 from crypto.errors import CryptoError, InvalidEncoding
 from crypto.service_auth import check_authorization
+
+_NOT_STORED = re.compile("[\x00\ud800-\udfff]")
 
 
 def json_body(**fields: Any) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def require_service(jwk: Mapping[str, Any], audience: str) -> None:
 def _check_text(value: Any) -> None:
     """Neither database stores these; both would fail late."""
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        if _NOT_STORED.search(value):
             raise InvalidRequest("Text must not hold NUL or unpaired surrogates.")
     elif isinstance(value, list):
         for item in value:

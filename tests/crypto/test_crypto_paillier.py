@@ -274,6 +274,14 @@ def test_stored_ciphertexts_are_checked_for_size_alone(
             invert()
 
 
+def test_shifting_is_a_power_of_two(key: PublicKey) -> None:
+    ciphertext = key.encrypt(5)
+    for bits in (0, 1, 24, 82, 600):
+        assert int(ciphertext.shifted(bits)) == pow(int(ciphertext), 1 << bits, key.n**2)
+    with pytest.raises(ValueError, match="upwards"):
+        ciphertext.shifted(-1)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_inverting_together_is_negating_each(
     private_key: PrivateKey, other_private_key: PrivateKey, count: int
