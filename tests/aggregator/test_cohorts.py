@@ -181,7 +181,7 @@ def test_a_month_from_the_consent_to_the_figure(
     clock.set(AFTER)
     opened = cohorts.open_cohort(clinic, MONTH)
     assert (opened.month, opened.members, opened.recordings) == (MONTH, 3, 10)
-    assert opened.sums == CohortCounts(6, 4, False)
+    assert opened.sums == CohortCounts(6, 4)
     [known] = cohorts.cohorts(clinic)
     assert (known.roster, known.state, known.members) == (roster, "opened", 3)
     clock.set(AFTER + 40 * 86_400)
@@ -225,7 +225,7 @@ def test_a_lost_answer_loses_nothing(
         cohorts.open_cohort(clinic, MONTH)
     assert cohorts.cohorts(clinic)[0].state == "opened"
     clock.set(AFTER + 3600)
-    assert cohorts.open_cohort(clinic, MONTH).sums == CohortCounts(6, 4, False)
+    assert cohorts.open_cohort(clinic, MONTH).sums == CohortCounts(6, 4)
 
 
 def test_a_statement_that_was_never_opened_is_asked_for_anew(
@@ -248,7 +248,7 @@ def test_a_statement_that_was_never_opened_is_asked_for_anew(
         with pytest.raises(Unreachable):
             cohorts.open_cohort(clinic, MONTH)
     clock.set(AFTER + 3600)
-    assert cohorts.open_cohort(clinic, MONTH).sums == CohortCounts(6, 4, False)
+    assert cohorts.open_cohort(clinic, MONTH).sums == CohortCounts(6, 4)
 
 
 def test_another_device_does_not_open_it_again(
@@ -275,7 +275,7 @@ def test_a_roster_that_only_the_key_holder_has_is_brought_on(
     ).sign(clinic.identity.key)
     clinic.keyholder.post("/v1/rosters", roster=signed)
     clock.set(AFTER)
-    assert cohorts.open_cohort(clinic, MONTH).sums == CohortCounts(6, 4, False)
+    assert cohorts.open_cohort(clinic, MONTH).sums == CohortCounts(6, 4)
     with app.app_context():
         assert db.session.query(Roster).count() == 1
 
@@ -366,7 +366,7 @@ def test_who_took_the_consent_back_is_out(
     clock.set(AFTER)
     opened = cohorts.open_cohort(clinic, MONTH)
     assert (opened.members, opened.recordings) == (3, 7)
-    assert opened.sums == CohortCounts(3, 3, False)
+    assert opened.sums == CohortCounts(3, 3)
 
 
 def test_a_consent_that_the_aggregator_lost_keeps_it_closed(

@@ -197,7 +197,7 @@ def patients(clinic: Clinic) -> list[Party]:
     ]
 
 
-ALL = CohortCounts(6, 4, False)
+ALL = CohortCounts(6, 4)
 
 
 def test_a_clinic_opens_the_month_of_its_roster(
@@ -310,7 +310,7 @@ def test_three_overlapping_rosters_single_nobody_out(
     disjoint = accomplice.fixed(others)
     clock.set(AFTER)
     assert clinic.ask(first).sums() == ALL
-    assert accomplice.ask(disjoint).sums() == CohortCounts(3, 3, False)
+    assert accomplice.ask(disjoint).sums() == CohortCounts(3, 3)
 
 
 def test_nobody_is_left_out_to_single_another_one_out(
@@ -384,7 +384,7 @@ def test_a_recording_that_is_late_but_in_time_counts(
     late = world.tally_of(patients[0], 1, Counts(1, 1), f"{MONTH}-28")
     assert slug(stale.send()) == "cohort-differs"
     clinic.tallies[patients[0].collector].append(late)
-    assert clinic.ask(roster).sums() == CohortCounts(7, 5, False)
+    assert clinic.ask(roster).sums() == CohortCounts(7, 5)
 
 
 def test_who_took_the_consent_back_is_not_counted(
@@ -395,7 +395,7 @@ def test_who_took_the_consent_back_is_not_counted(
     stale = clinic.ask(roster)
     world.revoke(clinic.grants[patients[0].collector], patients[0])
     assert slug(stale.send()) == "cohort-differs"
-    assert clinic.ask(roster).sums() == CohortCounts(4, 3, False)
+    assert clinic.ask(roster).sums() == CohortCounts(4, 3)
 
 
 def test_months_do_not_give_away_who_left_between_them(
@@ -413,7 +413,7 @@ def test_months_do_not_give_away_who_left_between_them(
         )
     clock.set(datetime(2031, 5, 3, tzinfo=UTC).timestamp())
     asked = clinic.ask(april)
-    assert asked.sums() == CohortCounts(3, 0, False)
+    assert asked.sums() == CohortCounts(3, 0)
     assert slug(clinic.ask(march).send()) == "cohort-opened"
 
 
@@ -470,6 +470,7 @@ def test_altered_statements_are_refused(
         ({"roster": new_id()}, "not-found"),
         ({"month": "2031-02"}, "cohort-differs"),
         ({"members": 3}, "cohort-differs"),
+        ({"members_sha256": "0" * 64}, "cohort-differs"),
         ({"epsilon": 1000, "cap": 62}, "cohort-terms-differ"),
         ({"key_id": "0" * 64}, "foreign-key"),
         ({"iat": now - 400, "exp": now - 100}, "expired"),
@@ -535,7 +536,7 @@ def test_noise_is_drawn_once_and_spent_for_who_is_counted_in(
     asked = clinic.ask(roster, terms=noisy)
     ours = noisy.noise(SeededRandom(bytes(32), b"A"))
     theirs = noisy.noise(world.keys.masks.noise(roster.roster))
-    expected = CohortCounts(3 + ours[0] + theirs[0], 2 + ours[1] + theirs[1], False)
+    expected = CohortCounts(3 + ours[0] + theirs[0], 2 + ours[1] + theirs[1])
     assert asked.sums() == asked.sums() == expected
     [mine] = clinic.query()
     assert (mine["state"], mine["members"], mine["recordings"]) == ("opened", 3, 7)
@@ -672,7 +673,7 @@ def test_a_revocation_between_the_look_and_the_keeping_wins(
 
     monkeypatch.setattr(cohorts, "open_cohort", revoked)
     assert slug(asked.send()) == "cohort-differs"
-    assert clinic.ask(roster).sums() == CohortCounts(4, 3, False)
+    assert clinic.ask(roster).sums() == CohortCounts(4, 3)
 
 
 @pytest.mark.parametrize("seed", range(8))

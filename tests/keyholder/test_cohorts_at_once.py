@@ -86,7 +86,7 @@ def test_of_many_statements_one_is_opened(
         if answer.status_code == 200
     ]
     n = len(clinic.tallies)
-    assert sums == CohortCounts(n, 2 * n, False)
+    assert sums == CohortCounts(n, 2 * n)
 
 
 def test_the_same_statement_many_times_has_one_answer(
