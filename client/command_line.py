@@ -215,14 +215,14 @@ def _counts(options: argparse.Namespace) -> int:
         opened = openings.open_each_day(collector, first, last, options.patient)
     print(f"{'day':<12}{'recordings':>10}{'sound':>8}{'rate':>8}")
     for one in opened:
-        print(f"{one.days[0]:<12}{one.recordings:>10}{one.sound:>8}{_rate(one):>8}")
+        print(f"{(one.days + one.closed)[0]:<12}{_numbers(one)}")
     totals = (
         sum(one.recordings for one in opened),
         sum(one.sound for one in opened),
-        sum(one.rate for one in opened if not one.range_inconsistent),
+        sum(one.rate for one in opened),
     )
-    print(f"{'total':<12}{totals[0]:>10}{totals[1]:>8}{totals[2]:>8}")
-    _warn_of_inconsistent_ranges(opened)
+    print(f"{'total':<12}{_columns(*totals)}")
+    _warn_of_closed_days(opened)
     return 0
 
 
@@ -260,22 +260,30 @@ def _patients(options: argparse.Namespace) -> int:
     for patient in listed:
         one = opened[patient.pseudonym]
         print(
-            f"{patient.pseudonym:<34}{patient.display_name:<24}{one.recordings:>10}"
-            f"{one.sound:>8}{_rate(one):>8}  {patient.range_state or 'default'}"
+            f"{patient.pseudonym:<34}{patient.display_name:<24}{_numbers(one)}"
+            f"  {patient.range_state or 'default'}"
         )
-    _warn_of_inconsistent_ranges(list(opened.values()))
+    _warn_of_closed_days(list(opened.values()))
     return 0
 
 
-def _rate(one: openings.Opened) -> str:
-    return "?" if one.range_inconsistent else str(one.rate)
+def _numbers(one: openings.Opened) -> str:
+    if one.closed and not one.days:
+        return _columns("?", "?", "?")
+    return _columns(one.recordings, one.sound, one.rate)
 
 
-def _warn_of_inconsistent_ranges(opened: Sequence[openings.Opened]) -> None:
-    if any(one.range_inconsistent for one in opened):
+def _columns(recordings: object, sound: object, rate: object) -> str:
+    return f"{recordings!s:>10}{sound!s:>8}{rate!s:>8}"
+
+
+def _warn_of_closed_days(opened: Sequence[openings.Opened]) -> None:
+    closed = sum(len(one.closed) for one in opened)
+    if closed:
+        days = "1 day" if closed == 1 else f"{closed} days"
         print(
-            "A healthy range in force was inconsistent, its lower limit above the upper one: the "
-            "heart-rate counts shown as ? cannot be relied on and are left out of the total.",
+            f"{days} cannot be opened now and left out: the aggregator counts more recordings "
+            "there than the servers compared.",
             file=sys.stderr,
         )
 
@@ -313,10 +321,10 @@ def _cohort_declare(options: argparse.Namespace) -> int:
 def _cohort_open(options: argparse.Namespace) -> int:
     with _collector(options) as clinic:
         opened = cohorts.open_cohort(clinic, options.month)
-    sums, margins = opened.sums, opened.terms.margins
-    rate = "?" if sums.range_inconsistent else _give_or_take(sums.rate, margins[1])
+    margin = opened.terms.margin
+    sound, rate = (_give_or_take(sum_, margin) for sum_ in (opened.sums.sound, opened.sums.rate))
     print(f"{opened.members} patients, {opened.recordings} recordings in {opened.month}")
-    print(f"abnormal by sound: {_give_or_take(sums.sound, margins[0])}, by heart rate: {rate}")
+    print(f"abnormal by sound: {sound}, by heart rate: {rate}")
     print(_epsilon(opened.terms.epsilon))
     return 0
 

@@ -8,21 +8,34 @@ from datetime import date, timedelta
 from typing import Any
 
 from client.collector import Collector, now
-from client.errors import BadAnswer, WindowEmpty
+from client.errors import BadAnswer, Refused, WindowEmpty
 from client.manifest import known_key
 from client.service import field
 from crypto.encoding import b64u, check_day, sha256_hex, unb64u
 from crypto.errors import InvalidEncoding
 from crypto.hpke import blind_info, value_info
-from crypto.messages import Opening, RangeCheckStatement, Statement, TallyStatement
-from crypto.opening import recover_bit, recover_counts
+from crypto.messages import (
+    CohortStatement,
+    Opening,
+    RangeCheckStatement,
+    Statement,
+    TallyStatement,
+)
+from crypto.opening import range_is_valid, recover_counts
 from crypto.paillier import PublicKey
 from crypto.slots import max_cells
 from crypto.unsealing import SealingKey
 
 _OTHER_SCOPE = "The aggregator's statement is about something else than was asked for."
+_OTHER_OPENING = "The aggregator's statement is not for this collector and this opening."
 _MOST_DAYS = 12_000
 """In one request, over all its cells: it stays far below the 256 KiB that the aggregator reads."""
+
+_MOST_DAYS_OF_CELL = 4_096
+"""In one cell; the statement's format holds no more."""
+
+_MOST_REFUSED = 32
+"""How often the key holder is asked for parts of what it refused, before the rest stays closed."""
 
 Days = list[tuple[str, int]]
 """Days and how many counted recordings each holds."""
@@ -33,8 +46,8 @@ class Opened:
     """The opened counts of one patient over some days. A secret of the collector's.
 
     `recordings`: how many were counted; `sound`, `rate`: how many of them were abnormal by sound
-    and by heart rate. `range_inconsistent`: `rate` cannot be relied on, because a healthy range
-    with its lower limit above the upper one was in force.
+    and by heart rate, on `days`. `closed`: days that the key holder does not open now, because the
+    aggregator counts more recordings in them than were compared.
     """
 
     pseudonym: str
@@ -42,7 +55,7 @@ class Opened:
     recordings: int
     sound: int
     rate: int
-    range_inconsistent: bool = False
+    closed: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "Opened"
@@ -95,27 +108,90 @@ def open_patients(
 def open_scopes(collector: Collector, scopes: Sequence[Scope]) -> list[Opened]:
     """Opens scopes in their order, as many at once as a ciphertext and a request hold.
 
+    What is too long, or refused because not all of it was compared, is opened in parts: only what
+    has to be stays closed.
+
     Raises OpeningMismatch if an answer cannot be a count, SealBroken if one was altered on its
     way, NotFound or Refused if a server denies it (no grant, or a revoked one).
     """
-    longest = max((len(scope.days) for scope in scopes), default=1)
+    refusals = _Refusals()
     cells = max_cells(collector.manifest.active_key.bits)
-    at_once = max(1, min(cells, _MOST_DAYS // longest))
     return [
-        one
-        for first in range(0, len(scopes), at_once)
-        for one in _open_together(collector, scopes[first : first + at_once])
+        one for group in _groups(scopes, cells) for one in _open_served(collector, group, refusals)
     ]
 
 
-def open_range_check(collector: Collector, range_id: str) -> bool:
-    """Whether lo <= hi holds for a range that this doctor proposed and the servers compared."""
+def open_range_check(collector: Collector, range_id: str) -> bytes | None:
+    """The key holder's digest if the range that this doctor proposed is valid, else None.
+
+    The aggregator's half is a commitment to its own digest; only a valid range's are the same.
+    """
     half = ask_half(collector, {"kind": "range_check", "range": range_id})
     statement = half.statement
     if not isinstance(statement, RangeCheckStatement) or statement.range != range_id:
         raise BadAnswer(_OTHER_SCOPE)
-    value, blind = redeem(collector, half)
-    return recover_bit(value, blind, half.key)
+    digest, commitment = redeem(collector, half)
+    return digest if range_is_valid(digest, commitment) else None
+
+
+@dataclass
+class _Refusals:
+    """How often the key holder refused parts of one window as not compared."""
+
+    times: int = 0
+
+
+def _groups(scopes: Sequence[Scope], cells: int) -> Iterator[list[Scope]]:
+    """Scopes that are opened together. One that is too long for any request is alone."""
+    group: list[Scope] = []
+    for scope in scopes:
+        days = sum(len(one.days) for one in group) + len(scope.days)
+        if group and (days > _MOST_DAYS or len(group) == cells):
+            yield group
+            group = []
+        group.append(scope)
+    if group:
+        yield group
+
+
+def _open_served(
+    collector: Collector, scopes: Sequence[Scope], refusals: _Refusals
+) -> list[Opened]:
+    days = sum(len(scope.days) for scope in scopes)
+    if days <= _MOST_DAYS and all(len(scope.days) <= _MOST_DAYS_OF_CELL for scope in scopes):
+        try:
+            return list(_open_together(collector, scopes))
+        except Refused as refused:
+            if refused.slug != "not-served":
+                raise
+            refusals.times += 1
+            if days == 1 or refusals.times >= _MOST_REFUSED:
+                return [Opened(one.pseudonym, (), 0, 0, 0, closed=one.days) for one in scopes]
+    opened = [one for half in _halves(scopes) for one in _open_served(collector, half, refusals)]
+    return opened if len(scopes) > 1 else [_joined(*opened)]
+
+
+def _halves(scopes: Sequence[Scope]) -> tuple[Sequence[Scope], Sequence[Scope]]:
+    """Half of the scopes each, or half of the days of the only one."""
+    if len(scopes) > 1:
+        middle = len(scopes) // 2
+        return scopes[:middle], scopes[middle:]
+    [scope] = scopes
+    middle = len(scope.days) // 2
+    parts = scope.days[:middle], scope.days[middle:]
+    first, second = ([Scope(scope.pseudonym, part)] for part in parts)
+    return first, second
+
+
+def _joined(one: Opened, other: Opened) -> Opened:
+    return Opened(
+        one.pseudonym,
+        one.days + other.days,
+        one.recordings + other.recordings,
+        one.sound + other.sound,
+        one.rate + other.rate,
+        one.closed + other.closed,
+    )
 
 
 def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Opened]:
@@ -131,20 +207,20 @@ def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Op
     recordings = [cell.recordings for cell in statement.cells]
     counts = recover_counts(value, blind, half.key, recordings)
     for scope, number, count in zip(scopes, recordings, counts, strict=True):
-        inconsistent = count.range_inconsistent(number)
-        yield Opened(scope.pseudonym, scope.days, number, count.sound, count.rate, inconsistent)
+        yield Opened(scope.pseudonym, scope.days, number, count.sound, count.rate)
 
 
 @dataclass(frozen=True, repr=False)
 class Half:
     """The aggregator's half, its statement verified and found to be for this collector. A secret.
 
-    `recipient` is the one-time key that both servers' answers are sealed to.
+    `recipient` is the one-time key that both servers' answers are sealed to; a range check has no
+    ciphertext.
     """
 
     statement: Statement
     token: str
-    ciphertext: str
+    ciphertext: str | None
     sealed_blind: bytes
     recipient: SealingKey
     key: PublicKey
@@ -162,16 +238,15 @@ def read_half(
 ) -> Half:
     """The aggregator's answer, as it was to be read at a moment."""
     token = field(answer, "statement", str)
-    ciphertext = field(answer, "ciphertext", str)
     statement = Statement.verify(token, collector.manifest.statement_key, moment)
     key = known_key(collector.manifest, statement.key_id)
+    ciphertext = _ciphertext(answer, statement)
     if (
         statement.collector != collector.pseudonym
         or statement.thumbprint != collector.identity.root
         or statement.recipient != recipient.public
-        or statement.ciphertext_sha256 != sha256_hex(unb64u(ciphertext))
     ):
-        raise BadAnswer("The aggregator's statement is not for this collector and this opening.")
+        raise BadAnswer(_OTHER_OPENING)
     return Half(statement, token, ciphertext, _bytes(answer, "sealed_blind"), recipient, key)
 
 
@@ -179,14 +254,23 @@ def redeem(collector: Collector, half: Half, path: str = "/v1/openings") -> tupl
     """Signs the opening and gets the key holder's half: the value and the blind, unsealed."""
     jti = half.statement.jti
     opening = Opening(statement_sha256=sha256_hex(half.token.encode()), jti=jti)
-    answer = collector.keyholder.post(
-        path,
-        statement=half.token,
-        ciphertext=half.ciphertext,
-        opening=opening.sign(collector.identity.key),
-    )
+    about = {} if half.ciphertext is None else {"ciphertext": half.ciphertext}
+    signed = opening.sign(collector.identity.key)
+    answer = collector.keyholder.post(path, statement=half.token, opening=signed, **about)
     value = half.recipient.unseal(value_info(jti), _bytes(answer, "sealed_value"))
     return value, half.recipient.unseal(blind_info(jti), half.sealed_blind)
+
+
+def _ciphertext(answer: Mapping[str, Any], statement: Statement) -> str | None:
+    """The ciphertext that a statement is about; a range check is about none and comes without."""
+    if not isinstance(statement, TallyStatement | CohortStatement):
+        if "ciphertext" in answer:
+            raise BadAnswer(_OTHER_SCOPE)
+        return None
+    ciphertext = field(answer, "ciphertext", str)
+    if statement.ciphertext_sha256 != sha256_hex(unb64u(ciphertext)):
+        raise BadAnswer(_OTHER_OPENING)
+    return ciphertext
 
 
 def _bytes(answer: Mapping[str, Any], name: str) -> bytes:

@@ -9,13 +9,14 @@ from client.collector import Collector, now
 from client.errors import BadAnswer, RangeRefused, StillWaiting
 from client.openings import open_range_check
 from client.service import field, patiently
-from crypto.encoding import new_id
+from crypto.encoding import b64u, new_id
 from crypto.messages import RangeProposal
 from crypto.slots import OPERATING_POINT, SCORE_BITS, pack_range
 
 _HIGHEST = (1 << SCORE_BITS) - 1
 _PAUSE_SECONDS = 0.5
 _RESEND_SECONDS = 60.0
+_NOT_VALID = "The servers compared the limits: they are out of order or out of range."
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,17 +58,17 @@ def patients(collector: Collector) -> list[Patient]:
 def set_range(
     collector: Collector, pseudonym: str, healthy: HealthyRange, seconds: float = 120.0
 ) -> str:
-    """Encrypts and proposes a range, waits until the servers compared lo and hi, opens that check
+    """Encrypts and proposes a range, waits until the servers compared its limits, opens that check
     and accepts the range; returns its id. It counts for recordings compared from then on.
 
     Raises RangeRefused if the check fails, StillWaiting after `seconds`.
     """
     range_id = propose(collector, pseudonym, healthy)
     _wait_until_checked(collector, range_id, seconds)
-    ordered = open_range_check(collector, range_id)
-    state = decide(collector, range_id, accept=ordered)
-    if not ordered or state != "active":
-        raise RangeRefused("The servers compared the limits and they are out of order.")
+    digest = open_range_check(collector, range_id)
+    state = decide(collector, range_id, digest)
+    if digest is None or state != "active":
+        raise RangeRefused(_NOT_VALID)
     return range_id
 
 
@@ -89,9 +90,13 @@ def propose(collector: Collector, pseudonym: str, healthy: HealthyRange) -> str:
     return signed.range
 
 
-def decide(collector: Collector, range_id: str, *, accept: bool) -> str:
-    """Puts a checked range in force, or drops it; returns its state."""
-    answer = collector.aggregator.post(f"/api/ranges/{range_id}/decision", accept=accept)
+def decide(collector: Collector, range_id: str, digest: bytes | None) -> str:
+    """Puts a checked range in force by the key holder's digest, or drops it; returns its state.
+
+    Raises Refused (`range-not-valid`) for any other digest, which ends the range.
+    """
+    proof = {"accept": False} if digest is None else {"accept": True, "digest": b64u(digest)}
+    answer = collector.aggregator.post(f"/api/ranges/{range_id}/decision", **proof)
     return field(answer, "state", str)
 
 
@@ -108,6 +113,8 @@ def _wait_until_checked(collector: Collector, range_id: str, seconds: float) -> 
         if time.monotonic() > deadline:
             raise StillWaiting("The servers have not compared the limits yet. Try again later.")
         time.sleep(_PAUSE_SECONDS)
+    if state == "refused":
+        raise RangeRefused(_NOT_VALID)
     if state != "checked":
         raise RangeRefused(f"The range is {state} by now: it was decided elsewhere.")
 

@@ -15,13 +15,13 @@ from crypto.noise import discrete_laplace
 from crypto.opening import blind_single, recover_counts, unblinded
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import KERNEL, RandomSource
-from crypto.slots import COUNT_SLOT_BITS, MOST_RATE, Counts, rate_count_offset
+from crypto.slots import COUNT_SLOT_BITS, Counts, rate_count_offset
 
 MAX_ROSTER = 2_000
 """Patients of one roster."""
 
 MAX_COHORT_RECORDINGS = 1 << 22
-"""Recordings of one opening: the rate slot holds two a recording, the offset and the noise."""
+"""Recordings of one opening: a slot holds one a recording, the offset and the noise."""
 
 MAX_EPSILON = 100_000
 """Largest epsilon in thousandths; beyond it there is nothing left to protect."""
@@ -60,31 +60,25 @@ class CohortTerms:
         return recordings > 0 and (not self.epsilon or recordings <= self.cap)
 
     @property
-    def margins(self) -> tuple[int, int]:
-        """How far the noise of both servers moves the sound and the rate count, 19 times of 20.
+    def margin(self) -> int:
+        """How far the noise of both servers moves each count, 19 times of 20.
 
         The sum of two draws of scale b stays within 4.12 b: (1 + x / 2b) e^(-x/b) = 0.05 there.
         """
-        if not self.epsilon:
-            return 0, 0
-        sound, rate = (math.ceil(Fraction(412, 100) * scale) for scale in self._scales)
-        return sound, rate
+        return math.ceil(Fraction(412, 100) * self._scale) if self.epsilon else 0
 
     @property
-    def _scales(self) -> tuple[Fraction, Fraction]:
-        half = Fraction(self.epsilon, 2 * 1000)
-        return self.cap / half, MOST_RATE * self.cap / half
+    def _scale(self) -> Fraction:
+        return self.cap / Fraction(self.epsilon, 2 * 1000)
 
     def noise(self, random: RandomSource) -> tuple[int, int]:
         """One server's share for the sound and the rate count; zeros without noise.
 
-        Half of epsilon goes to each finding. One patient changes the sound count by at most `cap`
-        and the rate count by at most twice that, whatever range is in force.
+        Half of epsilon goes to each finding. One patient changes each count by at most `cap`.
         """
         if not self.epsilon:
             return 0, 0
-        sound, rate = (_limited(scale, random) for scale in self._scales)
-        return sound, rate
+        return _limited(self._scale, random), _limited(self._scale, random)
 
 
 def _limited(scale: Fraction, random: RandomSource) -> int:
@@ -100,15 +94,10 @@ def _limited(scale: Fraction, random: RandomSource) -> int:
 
 @dataclass(frozen=True, repr=False)
 class CohortCounts:
-    """The two sums of an opened cohort; under noise they may lie below 0 or above what is possible.
-
-    Attributes:
-        range_inconsistent: see `Counts.range_inconsistent`; never said under noise.
-    """
+    """The two sums of an opened cohort; under noise they may lie below 0, or too high."""
 
     sound: int
     rate: int
-    range_inconsistent: bool
 
     def __repr__(self) -> str:
         return "CohortCounts"
@@ -166,12 +155,11 @@ def recover_cohort(
     """
     if not terms.epsilon:
         [counts] = recover_counts(value, blind, key, [recordings])
-        inconsistent = counts.range_inconsistent(recordings)
-        return CohortCounts(counts.sound, counts.rate, inconsistent)
+        return CohortCounts(counts.sound, counts.rate)
     number = unblinded(value, blind, key)
     offset = rate_count_offset(key.bits)
     slots = Counts(sound=number & ((1 << offset) - 1), rate=number >> offset)
-    for slot, most in ((slots.sound, recordings), (slots.rate, MOST_RATE * recordings)):
-        if slot >> COUNT_SLOT_BITS or slot > most + 2 * NOISE_OFFSET:
+    for slot in (slots.sound, slots.rate):
+        if slot >> COUNT_SLOT_BITS or slot > recordings + 2 * NOISE_OFFSET:
             raise OpeningMismatch("more than counts and noise add up to: do not trust it")
-    return CohortCounts(slots.sound - NOISE_OFFSET, slots.rate - NOISE_OFFSET, False)
+    return CohortCounts(slots.sound - NOISE_OFFSET, slots.rate - NOISE_OFFSET)

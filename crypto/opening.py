@@ -3,20 +3,16 @@
 B's part is `crypto.keyholder.opening`; the protocol is docs/protocol.md, section 6.
 """
 
+import hashlib
+import hmac
 from collections.abc import Sequence
 
 from crypto.errors import InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import KERNEL, RandomSource
-from crypto.slots import (
-    COUNT_SLOT_BITS,
-    MOST_RATE,
-    Counts,
-    join,
-    max_cells,
-    rate_count_offset,
-    split,
-)
+from crypto.slots import COUNT_SLOT_BITS, Counts, join, max_cells, rate_count_offset, split
+
+RANGE_DIGEST_BYTES = 32
 
 
 def recover_counts(
@@ -33,8 +29,8 @@ def recover_counts(
     Raises:
         InvalidEncoding: a number of the wrong width, or not below n.
         PlaintextOutOfRange: more cells than fit under this key.
-        OpeningMismatch: a count above what its recordings can add (one each to `sound`, up to two
-            each to `rate`, see `Counts`), or anything outside the cells' slots.
+        OpeningMismatch: a count above the recordings of its cell, or anything outside the cells'
+            slots.
     """
     _check_cells(key, len(recordings))
     packed = unblinded(value, blind, key)
@@ -45,18 +41,29 @@ def recover_counts(
         raise OpeningMismatch("there is more in this number than counts: do not trust it")
     counts = []
     for sound, rate, limit in zip(sounds, rates, recordings, strict=True):
-        if sound > limit or rate > MOST_RATE * limit:
-            raise OpeningMismatch("a count exceeds what its recordings add: do not trust it")
+        if sound > limit or rate > limit:
+            raise OpeningMismatch("a count exceeds its recordings: do not trust it")
         counts.append(Counts(sound, rate))
     return counts
 
 
-def recover_bit(value: bytes, blind: bytes, key: PublicKey) -> bool:
-    """The bit of a range check. Raises OpeningMismatch unless it is 0 or 1."""
-    bit = unblinded(value, blind, key)
-    if bit > 1:
-        raise OpeningMismatch("this number is not one bit: do not trust it")
-    return bool(bit)
+def commit_digest(digest: bytes) -> bytes:
+    """A's half of a range check: it tells B's digest from others, and is no digest itself.
+
+    A takes a range only with the digest in hand, so what A tells the doctor must not be enough to
+    name it: otherwise a doctor could accept a range that B never found valid.
+    """
+    return hashlib.sha256(b"hushbeat/range-check/commitment/v1\x00" + digest).digest()
+
+
+def range_is_valid(digest: bytes, commitment: bytes) -> bool:
+    """Whether B's digest of a range check is the one that A committed to: the range is valid.
+
+    Raises InvalidEncoding: not two such halves.
+    """
+    if not len(digest) == len(commitment) == RANGE_DIGEST_BYTES:
+        raise InvalidEncoding(f"a digest of a range check has {RANGE_DIGEST_BYTES} bytes")
+    return hmac.compare_digest(commit_digest(digest), commitment)
 
 
 def unblinded(value: bytes, blind: bytes, key: PublicKey) -> int:

@@ -18,10 +18,7 @@ COMPARISON_SLOT_BITS = SCORE_BITS + SIGMA + 2
 """Room for z + r with z < 2^(l+1) and r < 2^(l+1+sigma)."""
 
 COUNT_SLOT_BITS = 24
-"""One finding of one cell of an opening: room for 8,388,607 recordings, each adding up to two."""
-
-MOST_RATE = 2
-"""What a recording adds at most to `rate`: below `lo` and above `hi` at once, where lo > hi."""
+"""One finding of one cell of an opening: room for 16,777,215 recordings."""
 
 OPERATING_POINT = 32_768
 """The rescaled score from which a recording sounds abnormal, unless a doctor set a threshold."""
@@ -31,19 +28,11 @@ OPERATING_POINT = 32_768
 class Counts:
     """How many recordings of a cell were abnormal by sound and by heart rate. A secret.
 
-    A recording adds 0 or 1 to each. Under a range with lo > hi, which only a doctor who accepts it
-    dishonestly can put in force, it adds 1 or 2 to `rate`, whose count then says nothing.
+    A recording adds 0 or 1 to each: no range with lo > hi is ever in force.
     """
 
     sound: int
     rate: int
-
-    def range_inconsistent(self, recordings: int) -> bool:
-        """Whether `rate` shows that a range with lo > hi was in force for some of them.
-
-        Never true otherwise; it stays false if recordings in range make up for the excess.
-        """
-        return self.rate > recordings
 
     def __repr__(self) -> str:
         return "Counts"

@@ -23,7 +23,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/consents"): {"grant": "x"},
     ("DELETE", f"/api/consents/{ID}"): {"revocation": "x"},
     ("POST", f"/api/patients/{ID}/ranges"): {"range": "x"},
-    ("POST", f"/api/ranges/{ID}/decision"): {"accept": True},
+    ("POST", f"/api/ranges/{ID}/decision"): {"accept": True, "digest": "A" * 43},
     ("POST", f"/internal/recordings/{ID}/lease"): {},
     ("POST", f"/internal/recordings/{ID}/report"): {"report": "x"},
     ("POST", f"/internal/recordings/{ID}/release"): {"lease": ID},

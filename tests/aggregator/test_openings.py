@@ -11,14 +11,14 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.aggregator.tables import Range, RangeState, Tally, db
-from app.keyholder.tables import ServedTally
+from app.keyholder.tables import RangeCheck, ServedTally
 from app.keyholder.tables import db as keyholder_db
 from crypto.encoding import b64u, new_id, sha256_hex, unb64u
 from crypto.hpke import blind_info, value_info
 from crypto.jws import thumbprint
 from crypto.keyholder.masks import MaskKey
 from crypto.messages import EnrolmentProof, Opening, RangeCheckStatement, Statement, TallyStatement
-from crypto.opening import recover_bit, recover_counts
+from crypto.opening import range_is_valid, recover_counts
 from crypto.paillier import PublicKey
 from crypto.slots import max_cells, rate_count_offset
 from crypto.unsealing import SealingKey
@@ -34,6 +34,7 @@ from tests.aggregator.cast import (
 from tests.aggregator.conftest import Keyholder, Line
 
 DAYS = ["2025-03-01", "2025-03-02", "2025-03-03"]
+DIGEST = bytes(range(32))
 
 
 @pytest.fixture
@@ -108,7 +109,8 @@ def value_of(
     token = half["statement"]
     jti = Statement.claimed(token).jti
     opening = Opening(statement_sha256=sha256_hex(token.encode()), jti=jti).sign(caller.key)
-    body = {"statement": token, "ciphertext": half["ciphertext"], "opening": opening}
+    about = {"ciphertext": half["ciphertext"]} if "ciphertext" in half else {}
+    body = {"statement": token, "opening": opening} | about
     sealed_value = at_keyholder(keyholder, "/v1/openings", body)["sealed_value"]
     return (
         recipient.unseal(value_info(jti), unb64u(sealed_value)),
@@ -305,7 +307,7 @@ class TestRangeCheck:
         assert cast.doctor.post(path, {"range": token}).status_code == 201
         with app.app_context():
             row = db.session.get_one(Range, range_id)
-            row.state, row.check = RangeState.CHECKED, key.encrypt(41).to_bytes()
+            row.state, row.digest = RangeState.CHECKED, DIGEST
             db.session.commit()
         return range_id
 
@@ -313,24 +315,53 @@ class TestRangeCheck:
         body = {"kind": "range_check", "range": range_id, "recipient": b64u(recipient.public)}
         return caller.post("/api/openings", body)
 
-    def test_its_doctor_gets_the_blinded_bit(
+    def test_its_doctor_is_told_what_the_digest_must_be(
         self,
         cast: Cast,
         checked: str,
         recipient: SealingKey,
-        keyholder: Keyholder,
-        key: PublicKey,
         statement_jwk: dict[str, str],
+        key: PublicKey,
     ) -> None:
         half = self.ask(cast.doctor, recipient, checked).get_json()
+        assert set(half) == {"statement", "sealed_blind"}
         stated = RangeCheckStatement.verify(half["statement"], statement_jwk, time.time())
         assert (stated.range, stated.pseudonym) == (checked, cast.patient.collector)
-        assert stated.collector == cast.doctor.collector
-        blind = recipient.unseal(blind_info(stated.jti), unb64u(half["sealed_blind"]))
-        held = keyholder.keys.paillier.decrypt(key.parse(unb64u(half["ciphertext"])))
-        assert (held - int.from_bytes(blind, "big")) % key.n == 41
-        value = ((held - 40) % key.n).to_bytes(key.plaintext_bytes, "big")
-        assert recover_bit(value, blind, key) is True
+        assert (stated.collector, stated.key_id) == (cast.doctor.collector, key.key_id)
+        told = recipient.unseal(blind_info(stated.jti), unb64u(half["sealed_blind"]))
+        assert range_is_valid(DIGEST, told)
+        assert DIGEST not in told, "with the digest itself the doctor would not need the key holder"
+
+    @pytest.mark.parametrize("valid", [True, False])
+    def test_the_doctor_accepts_with_what_the_key_holder_says(
+        self, cast: Cast, checked: str, recipient: SealingKey, keyholder: Keyholder, valid: bool
+    ) -> None:
+        for caller in (cast.patient, cast.doctor):
+            enrol(keyholder, caller)
+        token, _ = grant_token(cast.patient, cast.doctor)
+        at_keyholder(keyholder, "/v1/grants", {"grant": token})
+        half = self.ask(cast.doctor, recipient, checked).get_json()
+        stated = Statement.claimed(half["statement"])
+        assert isinstance(stated, RangeCheckStatement)
+        with keyholder.app.app_context():
+            at_b = DIGEST if valid else bytes(32)
+            keyholder_db.session.add(
+                RangeCheck(
+                    range=checked,
+                    pseudonym=stated.pseudonym,
+                    key_id=stated.key_id,
+                    digest=at_b,
+                    served_at=0,
+                )
+            )
+            keyholder_db.session.commit()
+        digest, told = value_of(keyholder, cast.doctor, half, recipient)
+        assert range_is_valid(digest, told) is valid
+        body = {"accept": True, "digest": b64u(digest)}
+        answer = cast.doctor.post(f"/api/ranges/{checked}/decision", body)
+        assert answer.status_code == (200 if valid else 422)
+        state = cast.doctor.get(f"/api/ranges/{checked}").get_json()["state"]
+        assert state == ("active" if valid else "refused")
 
     def test_nobody_else_does(self, cast: Cast, checked: str, recipient: SealingKey) -> None:
         consent(cast.patient, cast.other_doctor)

@@ -12,7 +12,8 @@ from flask import Flask
 
 from app.aggregator.ranges import service
 from app.aggregator.tables import Range, RangeState, db
-from crypto.encoding import new_id
+from crypto.encoding import b64u, new_id
+from crypto.opening import commit_digest
 from crypto.paillier import PublicKey
 from tests.aggregator.cast import (
     Caller,
@@ -22,6 +23,9 @@ from tests.aggregator.cast import (
     revoke,
 )
 from tests.aggregator.conftest import Keyholder, Line
+
+DIGEST = bytes(range(32))
+"""What both roles have of a valid range."""
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def check(app: Flask, range_id: str, state: RangeState = RangeState.CHECKED) -> 
     """What the aggregation worker leaves behind."""
     with app.app_context():
         row = db.session.get_one(Range, range_id)
-        row.state, row.check = state, b"ciphertext"
+        row.state, row.digest = state, DIGEST
         db.session.commit()
 
 
@@ -65,8 +69,9 @@ def state(doctor: Caller, range_id: str) -> str:
     return str(doctor.get(f"/api/ranges/{range_id}").get_json()["state"])
 
 
-def decide(doctor: Caller, range_id: str, accept: bool) -> int:
-    return doctor.post(f"/api/ranges/{range_id}/decision", {"accept": accept}).status_code
+def decide(doctor: Caller, range_id: str, accept: bool, digest: bytes = DIGEST) -> int:
+    body = {"accept": True, "digest": b64u(digest)} if accept else {"accept": False}
+    return doctor.post(f"/api/ranges/{range_id}/decision", body).status_code
 
 
 def test_a_proposal_waits_for_its_check(
@@ -125,6 +130,68 @@ def test_a_refused_range_leaves_the_one_in_force(
     assert state(cast.doctor, first) == "active"
 
 
+@pytest.mark.parametrize(
+    "digest", [bytes(32), DIGEST[:-1] + b"\0", commit_digest(DIGEST)], ids=["zeros", "near", "told"]
+)
+def test_without_the_key_holders_digest_no_range_is_put_in_force(
+    app: Flask, cast: Cast, propose: Callable[..., str], digest: bytes
+) -> None:
+    """Also not with what this role tells the doctor before."""
+    first = propose()
+    check(app, first)
+    assert decide(cast.doctor, first, accept=True) == 200
+    second = propose()
+    check(app, second)
+    path, body = f"/api/ranges/{second}/decision", {"accept": True, "digest": b64u(digest)}
+    for _ in range(2):
+        answer = cast.doctor.post(path, body)
+        assert answer.status_code == 422
+        assert answer.get_json()["type"] == "urn:hushbeat:problem:range-not-valid"
+        assert state(cast.doctor, second) == "refused"
+    assert decide(cast.doctor, second, accept=True) == 409, "there is one try"
+    assert state(cast.doctor, first) == "active"
+
+
+def test_a_range_that_could_not_be_compared_is_never_in_force(
+    app: Flask, cast: Cast, propose: Callable[..., str]
+) -> None:
+    """A void check leaves REFUSED without a digest; a digest of nothing is no way around it."""
+    range_id = propose()
+    with app.app_context():
+        db.session.get_one(Range, range_id).state = RangeState.REFUSED
+        db.session.commit()
+    assert decide(cast.doctor, range_id, accept=True) == 422
+    assert decide(cast.doctor, range_id, accept=True, digest=b"") == 400
+    with app.app_context():
+        db.session.get_one(Range, range_id).state = RangeState.CHECKED
+        db.session.commit()
+    assert decide(cast.doctor, range_id, accept=True, digest=bytes(32)) == 422
+    assert state(cast.doctor, range_id) == "refused"
+
+
+def test_a_decision_that_makes_no_sense_changes_nothing(
+    app: Flask, cast: Cast, propose: Callable[..., str]
+) -> None:
+    range_id = propose()
+    check(app, range_id)
+    good = b64u(DIGEST)
+    for body in (
+        {},
+        {"accept": 1},
+        {"accept": True},
+        {"accept": True, "digest": None},
+        {"accept": False, "digest": good},
+        {"accept": True, "digest": good[:-2]},
+        {"accept": True, "digest": b64u(DIGEST + b"\0")},
+        {"accept": True, "digest": "not base64!"},
+        {"accept": True, "digest": DIGEST.hex()},
+    ):
+        answer = cast.doctor.post(f"/api/ranges/{range_id}/decision", body)
+        assert answer.status_code == 400, (body, answer.text)
+    assert state(cast.doctor, range_id) == "checked"
+    assert decide(cast.doctor, range_id, accept=True) == 200
+
+
 def test_a_newer_proposal_takes_the_place_of_an_undecided_one(
     app: Flask, cast: Cast, propose: Callable[..., str]
 ) -> None:
@@ -154,7 +221,6 @@ def test_only_its_doctor_sees_and_decides(
     assert state(cast.doctor, range_id) == "checked"
     assert cast.doctor.get(f"/api/ranges/{new_id()}").status_code == 404
     assert cast.doctor.get("/api/ranges/x").status_code == 400
-    assert cast.doctor.post(f"/api/ranges/{range_id}/decision", {"accept": 1}).status_code == 400
 
 
 def test_without_a_consent_nothing_is_proposed_or_decided(

@@ -310,29 +310,6 @@ def test_more_days_than_a_request_holds_are_added_up(
     assert [number for number in asked if number > 1] == [2_250, 2_250, 2_250, 2_251]
 
 
-def test_an_inconsistent_range_spoils_its_own_heart_rates_alone(window: Window, base: str) -> None:
-    patient = Patient(window(), base)
-    patient.register("Patient A")
-    patient.open("/recordings")
-    assert patient.counts() == Counts(0, 0, 0)
-    patient.page.evaluate(
-        """async () => {
-            const { showCounts } = await import("/static/js/counts-view.js");
-            const cell = (day, recordings, sound, rate) => ({
-                days: [day], recordings, sound, rate, inconsistent: rate > recordings, closed: [],
-            });
-            showCounts([cell("2026-01-01", 3, 1, 1), cell("2026-01-02", 2, 2, 4)]);
-        }"""
-    )
-    assert _days(patient) == [["2", "2", "unreliable"], ["3", "1", "1"]]
-    expect(patient.page.locator("#counts-note")).to_contain_text("range in force was inconsistent")
-    expect(patient.page.locator("#total-sound")).to_contain_text("3 of 5 recordings")
-    expect(patient.page.locator("#total-rate")).to_contain_text("1 of 3 recordings")
-    assert patient.page.locator(".bar-rate").evaluate_all(
-        "(bars) => bars.map((bar) => bar.getAttribute('height') > 0)"
-    ) == [True, False]
-
-
 def test_an_account_without_a_key_gets_one_at_the_first_visit(window: Window, base: str) -> None:
     made = httpx.post(
         f"{base}/api/accounts",

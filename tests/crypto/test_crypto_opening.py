@@ -1,6 +1,7 @@
 """Masks telescope; an opening gives the counts, or says that it cannot be trusted."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -8,26 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto.comparison.positions import RangePosition, RecordingPosition
-from crypto.comparison.reference import FirstItem, ReferenceInitiator, SecondItem
 from crypto.encoding import unb64u
 from crypto.errors import ForeignKey, InvalidEncoding, OpeningMismatch, PlaintextOutOfRange
-from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, FindingInputs, contribution
+from crypto.findings import DEFAULT_RATE_RANGES, AgeBand, contribution
 from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.opening import open_tally
 from crypto.keyholder.private_key import PrivateKey
-from crypto.keyholder.reference import ReferenceResponder
 from crypto.messages import Cell
-from crypto.opening import blind_tallies, recover_bit, recover_counts
+from crypto.opening import blind_tallies, commit_digest, range_is_valid, recover_counts
 from crypto.paillier import Ciphertext, PublicKey
-from crypto.random import SeededRandom, new_seed
+from crypto.random import SeededRandom
 from crypto.slots import (
     Counts,
     join,
     max_cells,
     pack_range,
-    pack_report,
     rate_count_offset,
-    zone_bits,
 )
 
 PATIENT, OTHER = "ab" * 16, "cd" * 16
@@ -223,7 +220,7 @@ def test_bounds_of_each_slot(key: PublicKey, counts: list[tuple[int, int]]) -> N
     sounds, rates = zip(*counts, strict=True)
     packed = join(sounds, 24) + (join(rates, 24) << rate_count_offset(key.bits))
     value, blind = packed.to_bytes(width, "big"), bytes(width)
-    exact = [max(sound, (rate + 1) // 2) for sound, rate in counts]
+    exact = [max(count) for count in counts]
     assert recover_counts(value, blind, key, exact) == [Counts(*count) for count in counts]
     for cell, limit in enumerate(exact):
         if limit:
@@ -236,42 +233,25 @@ def test_bounds_of_each_slot(key: PublicKey, counts: list[tuple[int, int]]) -> N
             recover_counts(wrong.to_bytes(width, "big"), blind, key, exact)
 
 
-def test_a_range_that_is_inconsistent_keeps_nobody_from_the_counts(
-    private_key: PrivateKey, mask_key: MaskKey
-) -> None:
-    """lo = 65535 and hi = 0, accepted by a dishonest doctor: each recording is below and above."""
-    key, responder = private_key.public, ReferenceResponder(private_key, mask_key)
-    bounds = private_key.encrypt(join([32_768, 65_535, 1], zone_bits(key.bits)))
-    tally = key.constant(0)
-    for number, score in enumerate((40_000, 0), start=1):
-        inputs = FindingInputs(private_key.encrypt(pack_report(key.bits, score, 720)), bounds)
-        at = position(number)
-        initiator = ReferenceInitiator(key, at, inputs.differences(key), new_seed())
-        count, masked = initiator.first()
-        tests = initiator.second(responder.first(FirstItem(at, count, masked)))
-        answer = responder.second(SecondItem(at, count, masked, tests))
-        tally = tally.add(contribution(initiator.bits(answer), key.parse(answer.mask)))
-    ciphertext, blind = blind_tallies(key, [[tally]])
-    cells = [Cell(pseudonym=PATIENT, days=((DAYS[0], 2),))]
-    value = open_tally(private_key, mask_key, key.parse(ciphertext.to_wire()), cells)
-    (counts,) = recover_counts(value, blind, key, [2])
-    assert counts == Counts(sound=1, rate=4)
-    assert counts.range_inconsistent(2)
-
-
-def test_only_more_rates_than_recordings_show_an_inconsistent_range() -> None:
-    flags = [Counts(3, rate).range_inconsistent(3) for rate in range(7)]
-    assert flags == [False, False, False, False, True, True, True]
-
-
 def test_numbers_that_are_no_openings(key: PublicKey) -> None:
     width = key.plaintext_bytes
     for bad in (b"", bytes(width - 1), bytes(width + 1), key.n.to_bytes(width, "big")):
         for value, blind in ((bad, bytes(width)), (bytes(width), bad)):
             with pytest.raises(InvalidEncoding):
                 recover_counts(value, blind, key, [1])
-            with pytest.raises(InvalidEncoding):
-                recover_bit(value, blind, key)
+
+
+def test_a_range_is_valid_by_the_digest_that_was_committed_to() -> None:
+    digest = bytes(range(32))
+    commitment = commit_digest(digest)
+    assert commitment == sha256(b"hushbeat/range-check/commitment/v1\0" + digest).digest()
+    assert range_is_valid(digest, commitment)
+    for other in (bytes(32), commitment, digest[:-1] + b"\0"):
+        assert not range_is_valid(other, commitment)
+    assert not range_is_valid(digest, digest), "what A tells the doctor is not the digest itself"
+    for short in ((digest[:-1], commitment), (digest, commitment[:-1]), (b"", b"")):
+        with pytest.raises(InvalidEncoding):
+            range_is_valid(*short)
 
 
 def test_no_more_cells_than_fit(key: PublicKey, private_key: PrivateKey, mask_key: MaskKey) -> None:

@@ -14,7 +14,7 @@ from app.aggregator.extensions import limiter
 from app.aggregator.services import services
 from app.aggregator.tables import AccountKind
 from app.common.requests import json_body
-from crypto.encoding import b64u, check_id, unb64u
+from crypto.encoding import check_id, unb64u
 from crypto.hpke import check_public_key
 from crypto.months import month_at, next_month
 
@@ -50,12 +50,7 @@ def keep() -> tuple[dict[str, Any], int]:
 @cohorts.post("/cohort-openings")
 @only(AccountKind.CLINIC)
 @limiter.limit("30 per minute")
-def open_half() -> dict[str, Any]:
+def open_half() -> dict[str, str]:
     body = json_body(roster=str, recipient=str)
     recipient = check_public_key(unb64u(body["recipient"]))
-    half = service.open_cohort(account(), check_id(body["roster"]), recipient)
-    return {
-        "statement": half.statement,
-        "ciphertext": b64u(half.ciphertext),
-        "sealed_blind": b64u(half.sealed_blind),
-    }
+    return service.open_cohort(account(), check_id(body["roster"]), recipient).answer()

@@ -21,6 +21,7 @@ from app.aggregator.tables import Account, Roster, RosterMember, Tally, db
 from app.common.database import in_transaction
 from app.common.problems import InvalidRequest, NotFound, Problem
 from crypto.cohorts import blind_cohort, members_hash, recordings_of
+from crypto.encoding import sha256_hex
 from crypto.messages import CohortStatement
 from crypto.messages import Roster as SignedRoster
 from crypto.months import bounds_of, opens_at
@@ -149,9 +150,10 @@ def open_cohort(clinic: Account, roster_id: str, recipient: bytes) -> HalfOpenin
         recordings=recordings_of(members),
         epsilon=terms.epsilon,
         cap=terms.cap,
-        **common_fields(clinic, recipient, blinded),
+        ciphertext_sha256=sha256_hex(blinded.to_wire()),
+        **common_fields(clinic, recipient, key.key_id),
     )
-    return half_opening(statement, blinded, blind)
+    return half_opening(statement, blind, blinded)
 
 
 def _counted_in(clinic: Account, roster: Roster) -> set[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Blueprint
 
 from app.aggregator.access import account, only
@@ -12,7 +10,7 @@ from app.aggregator.openings.service import AskedCell, HalfOpening, open_range_c
 from app.aggregator.tables import AccountKind
 from app.common.problems import InvalidRequest
 from app.common.requests import json_body
-from crypto.encoding import b64u, check_day, check_id, unb64u
+from crypto.encoding import check_day, check_id, unb64u
 from crypto.hpke import check_public_key
 from crypto.messages import MAX_CELLS
 from crypto.wire import MAX_LIST
@@ -23,13 +21,8 @@ openings = Blueprint("openings", __name__, url_prefix="/api/openings")
 @openings.post("")
 @only(AccountKind.PATIENT, AccountKind.DOCTOR)
 @limiter.limit("120 per minute")
-def open_half() -> dict[str, Any]:
-    half = _ask()
-    return {
-        "statement": half.statement,
-        "ciphertext": b64u(half.ciphertext),
-        "sealed_blind": b64u(half.sealed_blind),
-    }
+def open_half() -> dict[str, str]:
+    return _ask().answer()
 
 
 def _ask() -> HalfOpening:

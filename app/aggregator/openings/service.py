@@ -20,9 +20,9 @@ from app.aggregator.services import services
 from app.aggregator.tables import Account, RangeState, Tally, db
 from app.common.problems import NotFound
 from crypto import hpke
-from crypto.encoding import new_id, sha256_hex
+from crypto.encoding import b64u, new_id, sha256_hex
 from crypto.messages import Cell, RangeCheckStatement, Statement, TallyStatement
-from crypto.opening import blind_single, blind_tallies
+from crypto.opening import blind_tallies, commit_digest
 from crypto.paillier import Ciphertext, PublicKey
 
 STATEMENT_SECONDS = 300
@@ -38,11 +38,16 @@ class AskedCell:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HalfOpening:
-    """A's half: the statement (JWS), C' and the sealed blind."""
+    """A's half: the statement (JWS), the sealed blind and C', which a range check has none of."""
 
     statement: str
-    ciphertext: bytes
     sealed_blind: bytes
+    ciphertext: bytes | None
+
+    def answer(self) -> dict[str, str]:
+        """As it leaves the server."""
+        parts = {"statement": self.statement, "sealed_blind": b64u(self.sealed_blind)}
+        return parts if self.ciphertext is None else parts | {"ciphertext": b64u(self.ciphertext)}
 
 
 def open_tallies(collector: Account, cells: Sequence[AskedCell], recipient: bytes) -> HalfOpening:
@@ -71,12 +76,18 @@ def open_tallies(collector: Account, cells: Sequence[AskedCell], recipient: byte
         )
         tallies.append([key.parse(row.ciphertext) for row in rows])
     blinded, blind = blind_tallies(key, tallies)
-    common = common_fields(collector, recipient, blinded)
-    return half_opening(TallyStatement(cells=tuple(stated), **common), blinded, blind)
+    statement = TallyStatement(
+        ciphertext_sha256=sha256_hex(blinded.to_wire()),
+        cells=tuple(stated),
+        **common_fields(collector, recipient, key.key_id),
+    )
+    return half_opening(statement, blind, blinded)
 
 
 def open_range_check(doctor: Account, range_id: str, recipient: bytes) -> HalfOpening:
-    """A's half of the opening of [lo <= hi], for the doctor who made the range.
+    """A's half of a range check, for the doctor who made the range: a commitment to A's digest.
+
+    The digest itself stays here: the doctor gets it from B, if the range is valid.
 
     Raises:
         NotFound: not this doctor's range, or the patient consents no more.
@@ -86,15 +97,13 @@ def open_range_check(doctor: Account, range_id: str, recipient: bytes) -> HalfOp
     found = own_range(doctor, range_id)
     if not may_open(doctor, found.pseudonym):
         raise NotFound("The patient does not consent to you any more.")
-    if found.state != RangeState.CHECKED or found.check is None:
+    if found.state != RangeState.CHECKED or found.digest is None:
         raise RangeNotOpen(f"It is {found.state}.", state=str(found.state))
-    key = services().keyholder.paillier_key(found.key_id)
-    if key is None:
+    if services().keyholder.paillier_key(found.key_id) is None:
         raise KeyNotActive("The key changed meanwhile: set the range again.")
-    blinded, blind = blind_single(key, key.parse(found.check))
-    common = common_fields(doctor, recipient, blinded)
+    common = common_fields(doctor, recipient, found.key_id)
     statement = RangeCheckStatement(range=found.id, pseudonym=found.pseudonym, **common)
-    return half_opening(statement, blinded, blind)
+    return half_opening(statement, commit_digest(found.digest))
 
 
 def _tallies(cell: AskedCell, key: PublicKey) -> Sequence[Any]:
@@ -108,8 +117,8 @@ def _tallies(cell: AskedCell, key: PublicKey) -> Sequence[Any]:
     ).all()
 
 
-def common_fields(collector: Account, recipient: bytes, blinded: Ciphertext) -> dict[str, Any]:
-    """What every statement says: for whom it is, about what, until when. Raises NotEnrolled."""
+def common_fields(collector: Account, recipient: bytes, key_id: str) -> dict[str, Any]:
+    """What every statement says: for whom, under which key, until when. Raises NotEnrolled."""
     if collector.thumbprint is None:
         raise NotEnrolled("Log in where the account is used, so that its key is made.")
     now = int(time.time())
@@ -117,18 +126,19 @@ def common_fields(collector: Account, recipient: bytes, blinded: Ciphertext) -> 
         "collector": collector.collector,
         "thumbprint": collector.thumbprint,
         "recipient": hpke.check_public_key(recipient),
-        "key_id": blinded.key.key_id,
-        "ciphertext_sha256": sha256_hex(blinded.to_wire()),
+        "key_id": key_id,
         "jti": new_id(),
         "iat": now,
         "exp": now + STATEMENT_SECONDS,
     }
 
 
-def half_opening(statement: Statement, blinded: Ciphertext, blind: bytes) -> HalfOpening:
+def half_opening(
+    statement: Statement, blind: bytes, blinded: Ciphertext | None = None
+) -> HalfOpening:
     """A's answer: the statement signed, the blind sealed to the recipient."""
     return HalfOpening(
         statement=statement.sign(services().secrets.statement_key),
-        ciphertext=blinded.to_wire(),
         sealed_blind=hpke.seal(statement.recipient, hpke.blind_info(statement.jti), blind),
+        ciphertext=None if blinded is None else blinded.to_wire(),
     )

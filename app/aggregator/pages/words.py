@@ -98,11 +98,6 @@ _WORDS = {
             "aggregator. Nothing is lost. Please try again later."
         ),
         "counts.not-now": _("cannot be opened now"),
-        "counts.inconsistent": _(
-            "A healthy range in force was inconsistent, its lower limit above the upper one: the "
-            "heart-rate counts marked unreliable cannot be relied on and are left out of the sum."
-        ),
-        "counts.unreliable": _("unreliable"),
         "counts.until": _("Earlier, until {day}"),
         "counts.chart": _("Bar chart of the counts a day; the table below says the same."),
     },
@@ -215,9 +210,12 @@ _WORDS = {
         "range.sealing": _("Encrypting in this browser…"),
         "range.checking": _("Sent. The servers are checking it without reading it…"),
         "range.active": _("The range is in force for every recording from now on."),
-        "range.refused": _("The range was not taken: the lower limit is above the upper one."),
+        "range.refused": _("The range was not taken: its limits are out of order or out of range."),
         "range.order": _("The upper limit must not be below the lower one."),
         "error.range-order": _("The upper limit must not be below the lower one."),
+        "error.range-not-valid": _(
+            "The range was not taken: its limits are out of order or out of range."
+        ),
         "error.range-waiting": _(
             "The check is taking longer than usual. It goes on; come back to this page later."
         ),
@@ -316,10 +314,9 @@ _WORDS = {
         ),
         "clinic.figure-noise": _(
             "{members} patients made {recordings} recordings. About {sound} of them sounded "
-            "abnormal (give or take {soundMargin}), and in about {rate} the heart rate was outside "
-            "the healthy range (give or take {rateMargin})."
+            "abnormal, and in about {rate} the heart rate was outside the healthy range (each give "
+            "or take {margin})."
         ),
-        "clinic.unreliable": _("an unreliable number"),
         "clinic.noise": _(
             "With noise of both servers: epsilon {epsilon} was spent on the month of each patient."
         ),

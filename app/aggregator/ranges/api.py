@@ -11,8 +11,10 @@ from app.aggregator.consents.service import patients_of
 from app.aggregator.extensions import limiter
 from app.aggregator.ranges import service
 from app.aggregator.tables import Account, AccountKind
+from app.common.problems import InvalidRequest
 from app.common.requests import json_body
-from crypto.encoding import check_id
+from crypto.encoding import check_id, unb64u
+from crypto.opening import RANGE_DIGEST_BYTES
 
 ranges = Blueprint("ranges", __name__, url_prefix="/api")
 
@@ -53,8 +55,18 @@ def show(range_id: str) -> dict[str, Any]:
 @ranges.post("/ranges/<range_id>/decision")
 @only(AccountKind.DOCTOR)
 def decide(range_id: str) -> dict[str, Any]:
-    state = service.decide(account(), check_id(range_id), json_body(accept=bool)["accept"])
+    body = json_body(accept=bool, digest=str | None)
+    state = service.decide(account(), check_id(range_id), _digest(body["accept"], body["digest"]))
     return {"range": range_id, "state": state.value}
+
+
+def _digest(accept: bool, text: str | None) -> bytes | None:
+    if accept == (text is None):
+        raise InvalidRequest("Send the key holder's digest with accept, and without it none.")
+    digest = None if text is None else unb64u(text)
+    if digest is not None and len(digest) != RANGE_DIGEST_BYTES:
+        raise InvalidRequest(f"A digest has {RANGE_DIGEST_BYTES} bytes.")
+    return digest
 
 
 def _shown(doctor: Account, pseudonym: str) -> dict[str, Any] | None:

@@ -1,15 +1,17 @@
 """The way of a healthy range: PROPOSED -> CHECKED -> ACTIVE or REFUSED; ACTIVE -> REPLACED.
 
-The aggregation worker fills `check` and sets CHECKED; only the doctor who made the range can open
-that check, and decides. At most one range is in force a patient, the one last decided on.
+The aggregation worker fills `digest` and sets CHECKED. The key holder has the same digest exactly
+if the range is valid, and gives it to the doctor who made the range alone; this role tells it to
+nobody, so whoever brings it has it from there. At most one range is in force a patient, the one
+last decided on.
 """
 
 from __future__ import annotations
 
+import hmac
 import time
-from typing import Any
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import select, update
 
 from app.aggregator.consents.service import may_open
 from app.aggregator.devices.keys import verified
@@ -46,6 +48,14 @@ class RangeNotOpen(Problem):
     slug = "range-not-open"
     title = "This range cannot be decided on now"
     status = 409
+
+
+class RangeNotValid(Problem):
+    """Accepted without the key holder's digest of a valid range: it is refused for good."""
+
+    slug = "range-not-valid"
+    title = "The key holder did not find this range valid"
+    status = 422
 
 
 def propose(doctor: Account, pseudonym: str, token: str) -> tuple[str, RangeState, bool]:
@@ -94,35 +104,41 @@ def propose(doctor: Account, pseudonym: str, token: str) -> tuple[str, RangeStat
     return proposal.range, state, created
 
 
-def decide(doctor: Account, range_id: str, accept: bool) -> RangeState:
+def decide(doctor: Account, range_id: str, digest: bytes | None) -> RangeState:
     """Puts a checked range in force, in place of the one before, or drops it.
 
     The same decision again is answered as the first was.
 
+    Args:
+        digest: the key holder's, as the doctor opened it; any other ends the range REFUSED. None
+            drops it.
+
     Raises:
         NotFound: not this doctor's range, or the patient consents no more.
+        RangeNotValid: not the digest of a valid range.
         RangeNotOpen: not checked yet, or decided otherwise.
     """
     pseudonym = own_range(doctor, range_id).pseudonym
-    wanted = RangeState.ACTIVE if accept else RangeState.REFUSED
+    wanted = RangeState.REFUSED if digest is None else RangeState.ACTIVE
 
-    def work() -> RangeState:
+    def work() -> tuple[RangeState, bool]:
         _require_consent(doctor, pseudonym)
-        current = db.session.get_one(Range, range_id, with_for_update=True).state
-        if current == RangeState.CHECKED:
-            if accept:
-                end_active(pseudonym)
-            changed: CursorResult[Any] = db.session.execute(
-                update(Range)
-                .where(Range.id == range_id, Range.state == RangeState.CHECKED)
-                .values(state=wanted),
-                execution_options={"synchronize_session": False},
-            )  # type: ignore[assignment]
-            if changed.rowcount:
-                return wanted
-        return RangeState(current)
+        found = db.session.get_one(Range, range_id, with_for_update=True)
+        valid = digest is None or hmac.compare_digest(found.digest or b"", digest)
+        if found.state != RangeState.CHECKED:
+            return RangeState(found.state), valid
+        outcome = wanted if valid else RangeState.REFUSED
+        if outcome == RangeState.ACTIVE:
+            end_active(pseudonym)
+        db.session.execute(
+            update(Range).where(Range.id == range_id).values(state=outcome),
+            execution_options={"synchronize_session": False},
+        )
+        return outcome, valid
 
-    state = in_transaction(db, work)
+    state, valid = in_transaction(db, work)
+    if state == RangeState.REFUSED and not valid:
+        raise RangeNotValid("It is refused: its limits are out of order or out of range.")
     if state != wanted:
         raise RangeNotOpen(f"It is {state.value}.", state=state.value)
     return state

@@ -145,15 +145,14 @@ async function cohortItem(cohort) {
 }
 
 function showFigure(item, figure) {
-  const { members, recordings, sound, rate, margin, epsilon, inconsistent } = figure;
+  const { members, recordings, sound, rate, margin, epsilon } = figure;
   const value = (sum) => number(Math.max(0, sum));
   part(item, "figure").textContent = t(epsilon ? "clinic.figure-noise" : "clinic.figure", {
     members: number(members),
     recordings: number(recordings),
     sound: value(sound),
-    rate: inconsistent ? t("clinic.unreliable") : value(rate),
-    soundMargin: number(margin.sound),
-    rateMargin: number(margin.rate),
+    rate: value(rate),
+    margin: number(margin),
   });
   part(item, "noise").textContent = noiseText(epsilon);
 }

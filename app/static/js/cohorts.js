@@ -59,7 +59,7 @@ export async function isKept(roster) {
 
 /**
  * The figure of a roster: opened now, or shown again. Answers `{members, recordings, sound, rate,
- * inconsistent, epsilon, margin}`; under noise the sums may lie below 0.
+ * epsilon, margin}`; under noise the sums may lie below 0.
  */
 export async function openCohort(keys, { roster, month, state }) {
   const kept = await read("cohorts", roster);
@@ -94,18 +94,18 @@ async function redeemed(keys, half, month) {
 export function recoverSums(masked, blind, n, { recordings, epsilon }) {
   if (!epsilon) {
     const cell = { pseudonym: "", days: [["", recordings]] };
-    const [{ sound, rate, inconsistent }] = recoverCounts(masked, blind, n, [cell]);
-    return { sound, rate, inconsistent };
+    const [{ sound, rate }] = recoverCounts(masked, blind, n, [cell]);
+    return { sound, rate };
   }
   const rateAt = BigInt(COUNT_SLOT_BITS * maxCells(bitLength(n)));
   const number = unmasked(masked, blind, n);
   const slots = [number & ((1n << rateAt) - 1n), number >> rateAt];
-  const [sound, rate] = slots.map((slot, i) => {
-    const most = BigInt((i + 1) * recordings) + 2n * NOISE_OFFSET;
+  const most = BigInt(recordings) + 2n * NOISE_OFFSET;
+  const [sound, rate] = slots.map((slot) => {
     if (slot >> BigInt(COUNT_SLOT_BITS) || slot > most) throw new HushbeatError("opening-mismatch");
     return Number(slot - NOISE_OFFSET);
   });
-  return { sound, rate, inconsistent: false };
+  return { sound, rate };
 }
 
 /**
@@ -113,7 +113,5 @@ export function recoverSums(masked, blind, n, { recordings, epsilon }) {
  * Laplace of scale b stays within 4.12 b.
  */
 export function marginOf({ epsilon, cap }) {
-  if (!epsilon) return { sound: 0, rate: 0 };
-  const scale = (2 * cap * 1000) / epsilon;
-  return { sound: Math.ceil(4.12 * scale), rate: Math.ceil(4.12 * 2 * scale) };
+  return epsilon ? Math.ceil((412 * 20 * cap) / epsilon) : 0;
 }

@@ -16,7 +16,7 @@ export function showCounts(cells) {
   byId("counts").hidden = cells.length === 0;
   byId("no-counts").hidden = cells.length > 0;
   showTotal("sound", cells);
-  showTotal("rate", cells.filter((cell) => !cell.inconsistent));
+  showTotal("rate", cells);
   byId("counts-note").textContent = noteOn(cells);
   byId("days").replaceChildren(...cells.toReversed().map(row));
   draw = () => {
@@ -27,23 +27,16 @@ export function showCounts(cells) {
   draw();
 }
 
-/** What of these cells could not be opened or relied on, in sentences; mostly nothing. */
+/** What of these cells could not be opened, in a sentence; mostly nothing. */
 export function noteOn(cells) {
   const closed = cells.reduce((sum, cell) => sum + cell.closed.length, 0);
-  const sentences = [];
-  if (closed > 0) sentences.push(tn("counts.closed", closed));
-  if (cells.some((cell) => cell.inconsistent)) sentences.push(t("counts.inconsistent"));
-  return sentences.join(" ");
+  return closed > 0 ? tn("counts.closed", closed) : "";
 }
 
 /** The three numbers of a cell, in words where there is no number to show. */
-export function numbersOf({ days, recordings, sound, rate, inconsistent }) {
+export function numbersOf({ days, recordings, sound, rate }) {
   if (days.length === 0) return { recordings: "–", sound: "–", rate: "–" };
-  return {
-    recordings: number(recordings),
-    sound: number(sound),
-    rate: inconsistent ? t("counts.unreliable") : number(rate),
-  };
+  return { recordings: number(recordings), sound: number(sound), rate: number(rate) };
 }
 
 function showTotal(finding, cells) {
@@ -81,7 +74,7 @@ function chart(cells, width) {
   shown.forEach((cell, i) => {
     const middle = CHART.left + (i + 0.5) * step;
     ["recordings", "sound", "rate"].forEach((name, k) => {
-      const height = name === "rate" && cell.inconsistent ? 0 : cell[name] * scale;
+      const height = cell[name] * scale;
       const x = middle + (k - 1.5) * bar;
       svg.append(
         shape("rect", { x, y: bottom - height, width: bar * 0.86, height, class: `bar-${name}`, rx: 1 }),

@@ -4,7 +4,7 @@
  * both answers are sealed to a key that lives as long as this call.
  */
 
-import { b64u, bitLength, sha256Hex, toBigInt, unb64u } from "./bytes.js";
+import { b64u, bitLength, concat, hex, sha256Hex, toBigInt, unb64u, utf8 } from "./bytes.js";
 import { HushbeatError } from "./errors.js";
 import { verify } from "./jws.js";
 import { COUNT_SLOT_BITS, currentManifest, maxCells } from "./manifest.js";
@@ -22,10 +22,13 @@ const MOST_DAYS_OF_CELL = 4_096;
 /** How often the key holder is asked for parts of what it refused, before the rest stays closed. */
 const MOST_REFUSED = 32;
 
+const RANGE_DIGEST_BYTES = 32;
+const RANGE_COMMITMENT = "hushbeat/range-check/commitment/v1\0";
+
 /**
  * Opens cells `[{pseudonym, days: [day]}]`, as many at once as one ciphertext and one request hold.
- * Answers one `{pseudonym, days, recordings, sound, rate, inconsistent, closed}` a cell, in the same
- * order. `closed` are days that the key holder does not open now, because the aggregator counts more
+ * Answers one `{pseudonym, days, recordings, sound, rate, closed}` a cell, in the same order.
+ * `closed` are days that the key holder does not open now, because the aggregator counts more
  * recordings in them than were compared; the numbers are of the other `days`.
  */
 export async function openTallies(keys, cells) {
@@ -86,14 +89,12 @@ function joined(one, other) {
     recordings: one.recordings + other.recordings,
     sound: one.sound + other.sound,
     rate: one.rate + other.rate,
-    inconsistent: one.inconsistent || other.inconsistent,
     closed: [...one.closed, ...other.closed],
   };
 }
 
 function closedCell({ pseudonym, days }) {
-  const nothing = { recordings: 0, sound: 0, rate: 0, inconsistent: false };
-  return { pseudonym, days: [], ...nothing, closed: days };
+  return { pseudonym, days: [], recordings: 0, sound: 0, rate: 0, closed: days };
 }
 
 async function openTogether(keys, cells) {
@@ -102,13 +103,15 @@ async function openTogether(keys, cells) {
   return recoverCounts(masked, blind, key.n, statement.cells);
 }
 
-/** Opens the check of a healthy range: whether its lower limit is not above its upper one. */
+/**
+ * Opens the check of a healthy range: the key holder's digest if the range is valid, else null. The
+ * aggregator's half is a commitment to its own digest, and only a valid range's are the same.
+ */
 export async function openRangeCheck(keys, range) {
-  const { statement, key, masked, blind } = await open(keys, { kind: "range_check", range });
+  const { statement, masked, blind } = await open(keys, { kind: "range_check", range });
   if (statement.range !== range) throw new HushbeatError("bad-statement");
-  const bit = unmasked(masked, blind, key.n);
-  if (bit > 1n) throw new HushbeatError("opening-mismatch");
-  return bit === 1n;
+  const commitment = await sha256Hex(concat(utf8(RANGE_COMMITMENT), masked));
+  return commitment === hex(blind) ? masked : null;
 }
 
 async function open(keys, scope) {
@@ -130,12 +133,15 @@ export async function readHalf(keys, answer, recipient) {
   const manifest = await currentManifest();
   const statement = await verify(answer.statement, "hushbeat-statement", manifest.statementKey);
   const key = manifest.paillierKey(statement.key_id);
+  const isOther = isAboutCiphertext(statement)
+    ? statement.ciphertext_sha256 !== (await sha256Hex(unb64u(answer.ciphertext)))
+    : answer.ciphertext !== undefined;
   // The expiry is the key holder's to check: a clock that runs wrong here must not lock anybody out.
   if (
     statement.collector !== page.account.collector ||
     statement.thumbprint !== keys.root ||
     statement.recipient !== b64u(recipient.publicBytes) ||
-    statement.ciphertext_sha256 !== (await sha256Hex(unb64u(answer.ciphertext))) ||
+    isOther ||
     !key
   ) {
     throw new HushbeatError("bad-statement");
@@ -150,18 +156,22 @@ export async function redeem(keys, path, { statement, key, answer, recipient }) 
     { statement_sha256: await sha256Hex(answer.statement), jti: statement.jti },
     keys,
   );
-  const value = await keyholder.post(path, {
-    statement: answer.statement,
-    ciphertext: answer.ciphertext,
-    opening,
-  });
+  const asked = { statement: answer.statement, opening };
+  if (isAboutCiphertext(statement)) asked.ciphertext = answer.ciphertext;
+  const value = await keyholder.post(path, asked);
   const { jti } = statement;
   const blind = await recipient.open(blindInfo(jti), unb64u(answer.sealed_blind));
   const masked = await recipient.open(valueInfo(jti), unb64u(value.sealed_value));
-  if (blind.length !== key.plaintextBytes || masked.length !== key.plaintextBytes) {
+  const length = isAboutCiphertext(statement) ? key.plaintextBytes : RANGE_DIGEST_BYTES;
+  if (blind.length !== length || masked.length !== length) {
     throw new HushbeatError("opening-mismatch");
   }
   return { masked, blind };
+}
+
+/** All are but that of a range check, which is about what both servers keep of it. */
+function isAboutCiphertext({ kind }) {
+  return kind !== "range_check";
 }
 
 /** The statement must be about exactly what was asked for. */
@@ -179,11 +189,8 @@ function checkScope(cells, asked) {
 
 /**
  * The counts of every cell: of cell k the sound count stands at bit 24 k and the rate count as far
- * above bit 24 maxCells, and nothing else is in the number. A wrong key, mask or number of recordings shows as a mismatch.
- *
- * A recording adds two to `rate` if the lower limit of the healthy range was above the upper one and
- * the heart rate between them: it is below the one and above the other. A cell that shows it is
- * `inconsistent`; that must not keep the other counts from being read.
+ * above bit 24 maxCells, neither is above the recordings of its cell, and nothing else is in the
+ * number. A wrong key, mask or number of recordings shows as a mismatch.
  */
 export function recoverCounts(masked, blind, n, cells) {
   let rest = unmasked(masked, blind, n);
@@ -200,9 +207,8 @@ export function recoverCounts(masked, blind, n, cells) {
     const days = stated.map(([day]) => day);
     const recordings = stated.reduce((sum, [, number]) => sum + number, 0);
     const sound = take(k, recordings);
-    const rate = take(firstRate + k, 2 * recordings);
-    const inconsistent = rate > recordings;
-    return { pseudonym, days, recordings, sound, rate, inconsistent, closed: [] };
+    const rate = take(firstRate + k, recordings);
+    return { pseudonym, days, recordings, sound, rate, closed: [] };
   });
   if (rest !== 0n) throw new HushbeatError("opening-mismatch");
   return counts;

@@ -1,6 +1,7 @@
 /**
- * A healthy range: encrypted here, so that neither server learns it. Whether its lower limit is not
- * above its upper one is compared under encryption, and opened by the doctor who set it alone.
+ * A healthy range: encrypted here, so that neither server learns it. Whether its limits are possible
+ * and in order is compared under encryption, and opened by the doctor who set it alone: the key holder
+ * tells only the doctor its digest, and the aggregator takes the range for that digest.
  */
 
 import { b64u, newId } from "./bytes.js";
@@ -57,8 +58,9 @@ export async function confirm(keys, range) {
     if (Date.now() > until) throw new HushbeatError("range-waiting");
     await pause(POLL_MS);
   }
-  const accept = await openRangeCheck(keys, range);
-  return (await aggregator.post(`/api/ranges/${range}/decision`, { accept })).state;
+  const digest = await openRangeCheck(keys, range);
+  const decision = digest ? { accept: true, digest: b64u(digest) } : { accept: false };
+  return (await aggregator.post(`/api/ranges/${range}/decision`, decision)).state;
 }
 
 /** Which sentence describes a patient's range. */
