@@ -34,6 +34,7 @@ from app.keyholder.manifest import ManifestIssuer
 from app.keyholder.public_files import statement_key_file, worker_keys_file
 from app.keyholder.tables import db
 from config import KeyholderConfig
+from crypto.comparison.parameters import MAX_ITEMS
 
 MAX_BODY_BYTES = 16 << 10
 """Largest body of an enrolment, a grant or a revocation; the other views set their own."""
@@ -61,6 +62,7 @@ def create_app(config: KeyholderConfig | None = None) -> Flask:
     configure_database(app, db, config.database_url)
 
     keys = KeyholderKeys.load(config.secrets)
+    keys.paillier.keep_ready(MAX_ITEMS)
     statement_key = statement_key_file(config)
     issuer = ManifestIssuer(config, keys, statement_key, worker_keys_file(config))
     Keyholder(config, keys, statement_key, issuer).attach(app)

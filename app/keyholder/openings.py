@@ -200,12 +200,12 @@ def _check_granted(pseudonyms: set[str], collector: Collector) -> None:
 
 def _check_counted(cells: tuple[Cell, ...], key_id: str) -> None:
     days = [day for cell in cells for day, _ in cell.days]
-    query = db.select(ServedTally).where(
+    query = db.select(ServedTally.pseudonym, ServedTally.day, ServedTally.served).where(
         ServedTally.pseudonym.in_({cell.pseudonym for cell in cells}),
         ServedTally.day.between(min(days), max(days)),
         ServedTally.key_id == key_id,
     )
-    served = {(row.pseudonym, row.day): row.served for row in db.session.execute(query).scalars()}
+    served = {(row.pseudonym, row.day): row.served for row in db.session.execute(query)}
     for cell in cells:
         for day, recordings in cell.days:
             if recordings > served.get((cell.pseudonym, day), 0):
