@@ -64,17 +64,17 @@ def open_tallies(collector: Account, cells: Sequence[AskedCell], recipient: byte
         if not may_open(collector, pseudonym):
             raise NotFound("There is no such patient, or none who consents to you.")
     key = services().keyholder.manifest().active_key
+    held = _tallies(cells, key)
     stated, tallies = [], []
     for cell in cells:
-        rows = _tallies(cell, key)
-        numbers = {row.day: row.recordings for row in rows}
+        rows = [(day, held.get((cell.pseudonym, day))) for day in cell.days]
         stated.append(
             Cell(
                 pseudonym=cell.pseudonym,
-                days=tuple((day, numbers.get(day, 0)) for day in cell.days),
+                days=tuple((day, row.recordings if row else 0) for day, row in rows),
             )
         )
-        tallies.append([key.parse(row.ciphertext) for row in rows])
+        tallies.append([key.stored(row.ciphertext) for _, row in rows if row])
     blinded, blind = blind_tallies(key, tallies)
     statement = TallyStatement(
         ciphertext_sha256=sha256_hex(blinded.to_wire()),
@@ -106,15 +106,17 @@ def open_range_check(doctor: Account, range_id: str, recipient: bytes) -> HalfOp
     return half_opening(statement, commit_digest(found.digest))
 
 
-def _tallies(cell: AskedCell, key: PublicKey) -> Sequence[Any]:
-    """Number and ciphertext of each day, read together so that they belong together."""
-    return db.session.execute(
-        select(Tally.day, Tally.recordings, Tally.ciphertext).where(
-            Tally.pseudonym == cell.pseudonym,
+def _tallies(cells: Sequence[AskedCell], key: PublicKey) -> dict[tuple[str, str], Any]:
+    """Number and ciphertext of each tally, read together so that they belong together."""
+    days = [day for cell in cells for day in cell.days]
+    rows = db.session.execute(
+        select(Tally.pseudonym, Tally.day, Tally.recordings, Tally.ciphertext).where(
+            Tally.pseudonym.in_({cell.pseudonym for cell in cells}),
+            Tally.day.between(min(days), max(days)),
             Tally.key_id == key.key_id,
-            Tally.day.in_(cell.days),
         )
-    ).all()
+    )
+    return {(row.pseudonym, row.day): row for row in rows}
 
 
 def common_fields(collector: Account, recipient: bytes, key_id: str) -> dict[str, Any]:
