@@ -98,7 +98,7 @@ def pack_range(bits: int, threshold: int, lo: int, hi: int) -> int:
         lo, hi: the lowest and highest healthy rate in tenths of bpm, 0 <= lo <= hi <= 2^l - 2.
 
     Raises:
-        PlaintextOutOfRange: nobody can check it afterwards.
+        PlaintextOutOfRange: such a range would not be put in force.
     """
     above = check_score(hi + 1)
     if not 0 <= lo <= hi:

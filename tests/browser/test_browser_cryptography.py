@@ -19,7 +19,7 @@ from crypto.errors import OpeningMismatch, SealBroken
 from crypto.jws import CollectorKey, SigningKey, doctor_code, fingerprint, thumbprint, verify
 from crypto.keyholder.private_key import PrivateKey
 from crypto.messages import KeyState, Manifest, PaillierEntry, SealingEntry
-from crypto.opening import recover_counts
+from crypto.opening import commit_digest, range_is_valid, recover_counts
 from crypto.slots import rate_count_offset
 from crypto.unsealing import SealingKey
 from tests.support.small_keys import SMALL_BITS, small_keys
@@ -384,6 +384,20 @@ def test_a_number_that_does_not_fit_is_no_count(
         recover_counts(
             masked.to_bytes(width, "big"), blind.to_bytes(width, "big"), small_private.public, [4]
         )
+
+
+def test_a_range_is_valid_as_python_finds_it(blank: Page) -> None:
+    digest = bytes(range(32))
+    told = commit_digest(digest)
+    for other, commitment in ((digest, told), (bytes(32), told), (digest, digest), (told, told)):
+        valid = run(
+            blank,
+            "openings",
+            "return m.isCommittedTo(new Uint8Array(v.digest), new Uint8Array(v.commitment));",
+            digest=list(other),
+            commitment=list(commitment),
+        )
+        assert valid is range_is_valid(other, commitment) is (other == digest != commitment)
 
 
 def test_cells_are_grouped_by_what_a_ciphertext_and_a_request_hold(blank: Page) -> None:

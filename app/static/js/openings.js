@@ -103,15 +103,19 @@ async function openTogether(keys, cells) {
   return recoverCounts(masked, blind, key.n, statement.cells);
 }
 
-/**
- * Opens the check of a healthy range: the key holder's digest if the range is valid, else null. The
- * aggregator's half is a commitment to its own digest, and only a valid range's are the same.
- */
+/** Opens the check of a healthy range: the key holder's digest if the range is valid, else null. */
 export async function openRangeCheck(keys, range) {
   const { statement, masked, blind } = await open(keys, { kind: "range_check", range });
   if (statement.range !== range) throw new HushbeatError("bad-statement");
-  const commitment = await sha256Hex(concat(utf8(RANGE_COMMITMENT), masked));
-  return commitment === hex(blind) ? masked : null;
+  return (await isCommittedTo(masked, blind)) ? masked : null;
+}
+
+/**
+ * Whether the key holder's digest is the one that the aggregator committed to: the range is valid.
+ * The aggregator's digest itself would be enough to put a range in force, so it stays there.
+ */
+export async function isCommittedTo(digest, commitment) {
+  return (await sha256Hex(concat(utf8(RANGE_COMMITMENT), digest))) === hex(commitment);
 }
 
 async function open(keys, scope) {
