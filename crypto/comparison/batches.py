@@ -8,8 +8,6 @@ anything, and raise InvalidEncoding for all that is not such a message. Cipherte
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
-
 from crypto.comparison.ot_extension import CHECK_BYTES
 from crypto.comparison.parameters import MAX_ITEMS
 from crypto.comparison.positions import (
@@ -18,8 +16,9 @@ from crypto.comparison.positions import (
     read_position,
     write_position,
 )
-from crypto.encoding import check_hash, check_id, object_without_repeats
+from crypto.encoding import check_hash, check_id
 from crypto.errors import InvalidEncoding
+from crypto.packed import expect_bin, expect_list, pack, read_map
 from crypto.paillier import MAX_KEY_BITS
 
 VERSION = 2
@@ -108,7 +107,7 @@ class BatchAnswer:
 
 def encode_request(request: BatchRequest) -> bytes:
     """The request as msgpack."""
-    return _pack(
+    return pack(
         {
             "v": VERSION,
             "session": request.name.session_bytes,
@@ -138,29 +137,29 @@ def decode_request(data: bytes) -> BatchRequest:
         "check",
         "settled",
     )
-    positions = [read_position(value) for value in _list(fields["positions"])]
+    positions = [read_position(value) for value in expect_list(fields["positions"])]
     if not positions:
         raise InvalidEncoding("a batch has at least one position")
     if len(set(positions)) != len(positions):
         raise InvalidEncoding("a position stands twice in this batch")
-    void = [_index(value, len(positions)) for value in _list(fields["void"])]
+    void = [_index(value, len(positions)) for value in expect_list(fields["void"])]
     if void != sorted(set(void)):
         raise InvalidEncoding("the void positions are indexes in ascending order")
     return BatchRequest(
         name=_name([fields["session"], fields["batch"]]),
-        key_id=_bin(fields["key_id"], 32).hex(),
+        key_id=expect_bin(fields["key_id"], 32).hex(),
         positions=tuple(positions),
         void=frozenset(void),
-        masked=tuple(_ciphertext(value) for value in _list(fields["masked"])),
-        columns=_bin(fields["columns"]),
-        check=_bin(fields["check"], CHECK_BYTES),
-        settled=tuple(_name(value) for value in _list(fields["settled"])),
+        masked=tuple(_ciphertext(value) for value in expect_list(fields["masked"])),
+        columns=expect_bin(fields["columns"]),
+        check=expect_bin(fields["check"], CHECK_BYTES),
+        settled=tuple(_name(value) for value in expect_list(fields["settled"])),
     )
 
 
 def encode_answer(answer: BatchAnswer) -> bytes:
     """The answer as msgpack."""
-    return _pack(
+    return pack(
         {
             "v": VERSION,
             "totals": list(answer.totals),
@@ -174,9 +173,9 @@ def decode_answer(data: bytes) -> BatchAnswer:
     """The answer of msgpack, or InvalidEncoding."""
     fields = _fields(data, "totals", "tables", "corrections")
     return BatchAnswer(
-        totals=tuple(_ciphertext(value) for value in _list(fields["totals"])),
-        tables=_bin(fields["tables"]),
-        corrections=_bin(fields["corrections"]),
+        totals=tuple(_ciphertext(value) for value in expect_list(fields["totals"])),
+        tables=expect_bin(fields["tables"]),
+        corrections=expect_bin(fields["corrections"]),
     )
 
 
@@ -186,7 +185,7 @@ def _name(value: Any) -> BatchName:
     session, number = value
     if type(number) is not int:
         raise InvalidEncoding("the number of a batch is an integer")
-    return BatchName(_bin(session, _SESSION_BYTES).hex(), number)
+    return BatchName(expect_bin(session, _SESSION_BYTES).hex(), number)
 
 
 def _index(value: Any, count: int) -> int:
@@ -196,51 +195,11 @@ def _index(value: Any, count: int) -> int:
 
 
 def _ciphertext(value: Any) -> bytes:
-    data = _bin(value)
+    data = expect_bin(value)
     if not 0 < len(data) <= _MAX_CIPHERTEXT_BYTES:
         raise InvalidEncoding("expected a ciphertext as bin")
     return data
 
 
-def _bin(value: Any, length: int | None = None) -> bytes:
-    if not isinstance(value, bytes) or length not in (None, len(value)):
-        raise InvalidEncoding("expected bin" + (f" of {length} bytes" if length else ""))
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise InvalidEncoding("expected an array")
-    return value
-
-
 def _fields(data: bytes, *names: str) -> dict[str, Any]:
-    value = _unpack(data)
-    if not isinstance(value, dict) or set(value) != {"v", *names}:
-        raise InvalidEncoding(f"expected a map with exactly v, {', '.join(names)}")
-    if type(value["v"]) is not int or value["v"] != VERSION:
-        raise InvalidEncoding(f"expected version {VERSION} of the comparison")
-    return value
-
-
-def _pack(message: dict[str, Any]) -> bytes:
-    packed: bytes = msgpack.packb(message)
-    return packed
-
-
-def _unpack(data: bytes) -> Any:
-    if not isinstance(data, bytes) or len(data) > MAX_MESSAGE_BYTES:
-        raise InvalidEncoding(f"expected at most {MAX_MESSAGE_BYTES} bytes of msgpack")
-    try:
-        return msgpack.unpackb(
-            data,
-            strict_map_key=True,
-            object_pairs_hook=object_without_repeats,
-            max_array_len=MAX_ITEMS,
-            max_map_len=16,
-            max_str_len=64,
-            max_bin_len=MAX_MESSAGE_BYTES,
-            max_ext_len=0,
-        )
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise InvalidEncoding("not msgpack of this protocol") from error
+    return read_map(data, VERSION, *names, max_bytes=MAX_MESSAGE_BYTES, max_items=MAX_ITEMS)

@@ -60,6 +60,10 @@ class MaskKey:
         """Where B's share of a roster's noise is drawn from: the same again each time."""
         return SeededRandom(self._key, b"cohort-noise\x00" + check_id(roster).encode("ascii"))
 
+    def move_noise(self, request_sha256: str) -> RandomSource:
+        """The noise of what B answers to a request to move ciphertexts: the same again for it."""
+        return SeededRandom(self._key, b"move-noise\x00" + request_sha256.encode("ascii"))
+
     def _prf(self, key: PublicKey, *parts: str) -> int:
         """A number in Z_n, within 2^-128 of uniform.
 
