@@ -14,6 +14,7 @@ from itertools import groupby
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from sqlalchemy import Select, select
 
 from app.common.database import in_transaction
 from app.common.problems import InvalidRequest, NotFound, Problem
@@ -27,6 +28,7 @@ from app.keyholder.tables import Collector, RosterMember, ServedTally, db
 from app.keyholder.tables import Roster as RosterRow
 from crypto.cohorts import CohortTerms, Members, members_hash, recordings_of
 from crypto.encoding import b64u, check_id
+from crypto.errors import ForeignKey
 from crypto.hpke import seal, value_info
 from crypto.keyholder.cohort import open_cohort
 from crypto.messages import Audience, CohortStatement, GrantUse, LogKind
@@ -68,6 +70,15 @@ class CohortDiffers(Problem):
     status = 409
 
 
+class KeyMoving(Problem):
+    """Tallies of the roster's month are being moved to another Paillier key."""
+
+    slug = "key-moving"
+    title = "The counts are being moved to a new key"
+    status = 503
+    retry_after = 30
+
+
 class CohortTermsDiffer(Problem):
     """The two servers are set to different noise."""
 
@@ -96,8 +107,7 @@ def list_members() -> ResponseReturnValue:
     row = db.session.get(RosterRow, check_id(json_body(roster=str)["roster"]))
     if row is None:
         raise NotFound("There is no such roster.")
-    key_id = keyholder().keys.paillier.public.key_id
-    return jsonify(members=[pseudonym for pseudonym, _ in _members(row, key_id)])
+    return jsonify(members=[pseudonym for pseudonym, _ in _members(row)])
 
 
 def _open(claim: CohortStatement, shown: Presented) -> bytes:
@@ -109,10 +119,12 @@ def _open(claim: CohortStatement, shown: Presented) -> bytes:
     if isinstance(members, Problem):
         raise members
     b = keyholder()
-    ciphertext = b.keys.paillier.public.parse(shown.ciphertext)
+    keys = b.keys
+    private = keys.in_use(claim.key_id)
+    ciphertext = private.public.parse(shown.ciphertext)
     terms = b.config.cohort_terms
-    value = open_cohort(b.keys.paillier, b.keys.masks, ciphertext, claim.roster, members, terms)
-    check_blinded(value, cells=1)
+    value = open_cohort(private, keys.masks, ciphertext, claim.roster, members, terms)
+    check_blinded(value, private.public.bits, cells=1)
     sealed = seal(claim.recipient, value_info(claim.jti), value)
     kept = in_transaction(db, lambda: _keep(claim, shown, sealed))
     if isinstance(kept, Problem):
@@ -133,7 +145,9 @@ def _admitted(claim: CohortStatement, shown: Presented) -> Members | Problem:
     config = keyholder().config
     if CohortTerms(claim.epsilon, claim.cap) != config.cohort_terms:
         raise CohortTermsDiffer("Compare COHORT_EPSILON and COHORT_CAP of both.")
-    members = _members(row, claim.key_id)
+    if claim.key_id != keyholder().keys.paillier.public.key_id:
+        raise ForeignKey("not under the active key: ask the aggregator again")
+    members = _members(row)
     if row.refused_at is None and len(members) < config.min_batch:
         row.refused_at = int(now)
     if row.refused_at is not None:
@@ -160,7 +174,7 @@ def _keep(claim: CohortStatement, shown: Presented, sealed: bytes) -> bytes | Pr
     known = _kept_answer(row, shown)
     if known is not None:
         return known
-    append(*_events(claim, shown, _members(row, claim.key_id)))
+    append(*_events(claim, shown, _members(row)))
     members = _admitted(claim, shown)
     if isinstance(members, Problem):
         return members
@@ -209,22 +223,18 @@ def _own_roster(roster: str, clinic: Collector) -> RosterRow:
     return row
 
 
-def _members(row: RosterRow, key_id: str) -> Members:
-    """Everybody of a roster with a grant in force and recordings in its month, in order."""
+def _members(row: RosterRow) -> Members:
+    """Everybody of a roster with a grant in force and recordings in its month, in order.
+
+    Raises KeyMoving: not all that was served is under the active key yet, and nobody is left out.
+    """
+    keys = keyholder().keys
+    if db.session.execute(_of_month(row, [*keys.retired]).limit(1)).first() is not None:
+        raise KeyMoving("Try again in a minute.")
     clinic = pinned(row.clinic)
     pseudonyms = {member.pseudonym for member in _rows_of(row.roster_id)}
     granted = granted_to(row.clinic, clinic.thumbprint, pseudonyms, GrantUse.COHORT)
-    served = db.session.execute(
-        db.select(ServedTally.pseudonym, ServedTally.day, ServedTally.served)
-        .join(RosterMember, RosterMember.pseudonym == ServedTally.pseudonym)
-        .where(
-            RosterMember.roster_id == row.roster_id,
-            ServedTally.day.between(*bounds_of(row.month)),
-            ServedTally.key_id == key_id,
-            ServedTally.served > 0,
-        )
-        .order_by(ServedTally.pseudonym, ServedTally.day)
-    )
+    served = db.session.execute(_of_month(row, [keys.paillier.public.key_id]))
     terms = keyholder().config.cohort_terms
     members = []
     for pseudonym, days in groupby(served, lambda found: str(found[0])):
@@ -232,6 +242,22 @@ def _members(row: RosterRow, key_id: str) -> Members:
         if pseudonym in granted and terms.admits(sum(number for _, number in numbers)):
             members.append((pseudonym, numbers))
     return members
+
+
+def _of_month(row: RosterRow, key_ids: list[str]) -> Select[str, str, int]:
+    """What was served of a roster's month under these keys, and not moved away from them."""
+    return (
+        select(ServedTally.pseudonym, ServedTally.day, ServedTally.served)
+        .join(RosterMember, RosterMember.pseudonym == ServedTally.pseudonym)
+        .where(
+            RosterMember.roster_id == row.roster_id,
+            ServedTally.day.between(*bounds_of(row.month)),
+            ServedTally.key_id.in_(key_ids),
+            ServedTally.moved_by.is_(None),
+            ServedTally.served > 0,
+        )
+        .order_by(ServedTally.pseudonym, ServedTally.day)
+    )
 
 
 def _rows_of(roster: str) -> list[RosterMember]:

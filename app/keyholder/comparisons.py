@@ -23,7 +23,7 @@ from crypto.comparison.batches import decode_request
 from crypto.comparison.parameters import MAX_ITEMS, Layout, Parameters
 from crypto.comparison.session import GarblerSession, accept_session
 from crypto.encoding import sha256_hex
-from crypto.errors import ForeignKey, SealBroken, TransferCheckFailed
+from crypto.errors import SealBroken, TransferCheckFailed
 from crypto.keyholder.fast import FastResponder
 from crypto.messages import Audience
 from crypto.paillier import PublicKey
@@ -44,11 +44,11 @@ def open_session() -> ResponseReturnValue:
 
 @blueprint.post("/v1/comparisons")
 def compare() -> ResponseReturnValue:
-    public = keyholder().keys.paillier.public
-    body = _body(max_body_bytes(public))
+    keys = keyholder().keys
+    longest = max(max_body_bytes(one.private.public) for one in keys.all_paillier)
+    body = _body(longest)
     batch = Batch(decode_request(body), sha256_hex(body))
-    if batch.request.key_id != public.key_id:
-        raise ForeignKey("not under the active key: fetch the manifest")
+    keys.in_use(batch.request.key_id)
     try:
         return _reply(_serve(batch))
     except (TransferCheckFailed, SealBroken) as error:
@@ -70,7 +70,8 @@ def _serve(batch: Batch) -> bytes:
     if isinstance(ready, bytes):
         return ready
     keys = keyholder().keys
-    served = FastResponder(keys.paillier, keys.masks).answer(ready, batch.request)
+    private = keys.in_use(batch.request.key_id)
+    served = FastResponder(private, keys.masks).answer(ready, batch.request)
     return in_transaction(db, lambda: keep(batch, served))
 
 

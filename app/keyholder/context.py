@@ -8,6 +8,7 @@ from typing import cast
 from flask import Flask, current_app
 
 from app.keyholder.keys import KeyholderKeys
+from app.keyholder.keys.running import RunningKeys
 from app.keyholder.manifest import ManifestIssuer
 from app.keyholder.public_files import PublicFile
 from config import KeyholderConfig
@@ -20,9 +21,14 @@ class Keyholder:
     """The parts of one running key holder."""
 
     config: KeyholderConfig
-    keys: KeyholderKeys
+    running_keys: RunningKeys
     statement_key: PublicFile[dict[str, str]]
     manifest: ManifestIssuer
+
+    @property
+    def keys(self) -> KeyholderKeys:
+        """The keys as they are now."""
+        return self.running_keys.current()
 
     def attach(self, app: Flask) -> None:
         """Makes this the key holder of `app`."""

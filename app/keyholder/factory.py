@@ -22,19 +22,19 @@ from app.keyholder import (
     devices,
     enrolment,
     grants,
+    moves,
     openings,
     recoveries,
     rosters,
 )
 from app.keyholder.context import Keyholder, keyholder
 from app.keyholder.cors import register_cors
-from app.keyholder.keys import KeyholderKeys
+from app.keyholder.keys.running import RunningKeys
 from app.keyholder.log import api as log
 from app.keyholder.manifest import ManifestIssuer
 from app.keyholder.public_files import statement_key_file, worker_keys_file
 from app.keyholder.tables import db
 from config import KeyholderConfig
-from crypto.comparison.parameters import MAX_ITEMS
 
 MAX_BODY_BYTES = 16 << 10
 """Largest body of an enrolment, a grant or a revocation; the other views set their own."""
@@ -61,8 +61,7 @@ def create_app(config: KeyholderConfig | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     configure_database(app, db, config.database_url)
 
-    keys = KeyholderKeys.load(config.secrets)
-    keys.paillier.keep_ready(MAX_ITEMS)
+    keys = RunningKeys(config.secrets)
     statement_key = statement_key_file(config)
     issuer = ManifestIssuer(config, keys, statement_key, worker_keys_file(config))
     Keyholder(config, keys, statement_key, issuer).attach(app)
@@ -81,14 +80,19 @@ def create_app(config: KeyholderConfig | None = None) -> Flask:
         rosters.blueprint,
         cohorts.blueprint,
     )
-    for blueprint in (*for_collectors, comparisons.blueprint, cohorts.for_aggregator):
+    for blueprint in (
+        *for_collectors,
+        comparisons.blueprint,
+        moves.blueprint,
+        cohorts.for_aggregator,
+    ):
         app.register_blueprint(blueprint)
     register_cors(app, config.aggregator_url, frozenset(b.name for b in for_collectors))
     register_health(
         app,
         {
             "database": _check_database,
-            "keys": _now_and_then(keys.self_test),
+            "keys": _now_and_then(lambda: keys.current().self_test()),
             "public_keys": issuer.token,
         },
     )

@@ -22,7 +22,7 @@ from app.keyholder.log import Event, append
 from app.keyholder.served import range_digest
 from app.keyholder.tables import Collector, ServedTally, SpentOpening, db
 from crypto.encoding import b64u, sha256_hex, unb64u
-from crypto.errors import BadSignature, Expired, ForeignKey, PlaintextOutOfRange
+from crypto.errors import BadSignature, Expired, PlaintextOutOfRange
 from crypto.hpke import seal, value_info
 from crypto.keyholder.opening import open_tally
 from crypto.messages import (
@@ -118,8 +118,7 @@ class Presented:
         """Raises Expired or ForeignKey: A must be asked for a new statement."""
         if self.late is not None:
             raise self.late
-        if self.claim.key_id != keyholder().keys.paillier.public.key_id:
-            raise ForeignKey("not under the active key: fetch the manifest and ask again")
+        keyholder().keys.in_use(self.claim.key_id)
 
 
 def presented() -> Presented:
@@ -166,7 +165,7 @@ def _check(shown: Presented) -> tuple[Scope, Ciphertext | bytes]:
     _check_scope(claim, shown.collector)
     if isinstance(claim, RangeCheckStatement):
         return claim, _digest(claim)
-    return claim, keyholder().keys.paillier.public.parse(shown.ciphertext)
+    return claim, keyholder().keys.in_use(claim.key_id).public.parse(shown.ciphertext)
 
 
 def _read_statement(token: str, now: float) -> tuple[Statement, Expired | None]:
@@ -181,7 +180,7 @@ def _check_scope(claim: Scope, collector: Collector) -> None:
     _check_granted(_pseudonyms(claim), collector)
     if isinstance(claim, TallyStatement):
         _check_counted(claim.cells, claim.key_id)
-        if len(claim.cells) > max_cells(keyholder().keys.paillier.public.bits):
+        if len(claim.cells) > max_cells(keyholder().keys.in_use(claim.key_id).public.bits):
             raise PlaintextOutOfRange("more cells than fit in one ciphertext: ask in parts")
 
 
@@ -273,6 +272,10 @@ def _cells(claim: Scope) -> tuple[Cell, ...]:
     return claim.cells if isinstance(claim, TallyStatement) else ()
 
 
+def _slot_bits(claim: Scope) -> int:
+    return claim.slot_bits if isinstance(claim, TallyStatement) else COUNT_SLOT_BITS
+
+
 def _recordings(claim: Scope) -> int:
     return sum(cell.recordings for cell in _cells(claim))
 
@@ -282,18 +285,18 @@ def _value(claim: Scope, opened: Ciphertext | bytes) -> bytes:
     if isinstance(opened, bytes):
         return opened
     keys = keyholder().keys
-    value = open_tally(keys.paillier, keys.masks, opened, _cells(claim))
-    check_blinded(value, len(_cells(claim)))
+    private = keys.in_use(claim.key_id)
+    value = open_tally(private, keys.masks, opened, _cells(claim), _slot_bits(claim))
+    check_blinded(value, private.public.bits, len(_cells(claim)))
     return value
 
 
-def check_blinded(value: bytes, cells: int) -> None:
+def check_blinded(value: bytes, bits: int, cells: int) -> None:
     """Raises BlindForgotten for a number that could be the counts of that many cells themselves.
 
     A's blind is uniform, so it leaves such a number once in 2^127 openings, and once in 2^48 in the
     largest ones, whose counts reach higher: then the collector asks once more.
     """
-    bits = keyholder().keys.paillier.public.bits
     highest = rate_count_offset(bits) + COUNT_SLOT_BITS * cells
     if int.from_bytes(value, "big") >> max(bits - _SMALL_BY_BITS, highest) == 0:
         raise BlindForgotten("Tell the aggregator's operator; nothing was opened.")

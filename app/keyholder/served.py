@@ -33,7 +33,7 @@ class BatchAlreadyServed(Problem):
 
 
 class AlreadyServed(Problem):
-    """The position was served in another batch."""
+    """The position was served in another batch, or its tally has moved to another key."""
 
     slug = "position-already-served"
     title = "This position was served"
@@ -134,13 +134,14 @@ class _State:
         if session.comparisons + _comparisons(self._request) > MAX_COMPARISONS:
             return SessionEnded("It is used up: open a new session.")
         served = {day: tally.served for day, tally in self._tallies.items()}
+        moved = {day for day, tally in self._tallies.items() if tally.moved_by is not None}
         for item, position in enumerate(self._request.positions):
             if isinstance(position, RangePosition):
                 if position.range in self._ranges:
                     return AlreadyServed("This range was checked.", item=item)
                 continue
             before = served.get(_day(position), 0)
-            if position.number <= before:
+            if position.number <= before or _day(position) in moved:
                 return AlreadyServed("This recording was compared.", item=item)
             if position.number > before + 1:
                 return OutOfOrder("A recording before it is still to be compared.", item=item)

@@ -154,6 +154,8 @@ class ServedTally(Base):
     day: Mapped[str] = mapped_column(String(10), primary_key=True)
     key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     served: Mapped[int] = mapped_column(default=0)
+    # SHA-256 of the request that moved it to another key: under this one it is closed.
+    moved_by: Mapped[str | None] = mapped_column(String(64))
 
 
 class ComparisonSession(Base):

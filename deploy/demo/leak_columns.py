@@ -419,6 +419,7 @@ KEYHOLDER: Mapping[str, Columns] = {
         "day": _day,
         "key_id": _hash,
         "served": _recordings,
+        "moved_by": _maybe(_hash),
     },
     "comparison_sessions": {
         "session": _id,

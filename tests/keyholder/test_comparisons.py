@@ -351,7 +351,7 @@ def test_a_session_that_cannot_be_unsealed_is_ended(
 ) -> None:
     holder = world.app.extensions["hushbeat-keyholder"]
     keys = replace(holder.keys, storage=StorageKey.generate())
-    monkeypatch.setitem(world.app.extensions, "hushbeat-keyholder", replace(holder, keys=keys))
+    monkeypatch.setattr(holder.running_keys, "current", lambda: keys)
     request = comparing.request(comparing.recording(at(patient)))
     assert slug(comparing.send(request)) == "session-ended"
     assert stored(world, ComparisonSession)[0].ended_at is not None
