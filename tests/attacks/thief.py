@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from crypto.comparison.fast import Counted, Item
 from crypto.comparison.positions import RecordingPosition
-from crypto.encoding import sha256_hex
+from crypto.encoding import new_id, sha256_hex
 from crypto.jws import CollectorKey
 from crypto.messages import Cell, CollectorKind, TallyStatement
 from crypto.opening import blind_single, unblinded
 from crypto.paillier import Ciphertext
-from crypto.slots import Counts, rate_count_offset
+from crypto.slots import Counts, rate_count_offset, recordings_per_plaintext
 from tests.keyholder.comparing import Comparing
 from tests.keyholder.world import DAY, Asked, Party, Tally, World, slug
 
@@ -79,15 +79,20 @@ class Thief:
         compared for, and opened as the thief's count of that day: (sound, rate).
         """
         comparing, public = Comparing(self.world), self.world.keys.paillier.public
+        # A number of any size has a plaintext to itself: it would spill into its neighbours.
+        beside = recordings_per_plaintext(public.bits) - 1
         findings = []
         for start in range(0, len(ciphertexts), 100):
             # Pseudonyms are A's to name in a comparison, accounts A's to make: here one a hundred.
             owner = self.world.enrolled(CollectorKind.PATIENT)
-            items = [
-                Item(RecordingPosition(owner.collector, _day(i), 1), ciphertext)
-                for i, ciphertext in enumerate(ciphertexts[start : start + 100])
-            ]
-            for i, counted in enumerate(comparing.compare(*items)):
+            items = []
+            for i, ciphertext in enumerate(ciphertexts[start : start + 100]):
+                items.append(Item(RecordingPosition(owner.collector, _day(i), 1), ciphertext))
+                items += [
+                    Item(RecordingPosition(new_id(), DAY, 1), public.constant(0))
+                    for _ in range(beside)
+                ]
+            for i, counted in enumerate(comparing.compare(*items)[:: beside + 1]):
                 assert isinstance(counted, Counted)
                 asked = self.asks(counted.contribution, [self.cell(1, _day(i), owner)], owner)
                 number = unblinded(asked.value(asked.send()), asked.blind, public)
