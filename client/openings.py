@@ -205,7 +205,7 @@ def _open_together(collector: Collector, scopes: Sequence[Scope]) -> Iterator[Op
         raise BadAnswer(_OTHER_SCOPE)
     value, blind = redeem(collector, half)
     recordings = [cell.recordings for cell in statement.cells]
-    counts = recover_counts(value, blind, half.key, recordings)
+    counts = recover_counts(value, blind, half.key, recordings, statement.slot_bits)
     for scope, number, count in zip(scopes, recordings, counts, strict=True):
         yield Opened(scope.pseudonym, scope.days, number, count.sound, count.rate)
 

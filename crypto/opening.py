@@ -16,7 +16,11 @@ RANGE_DIGEST_BYTES = 32
 
 
 def recover_counts(
-    value: bytes, blind: bytes, key: PublicKey, recordings: Sequence[int]
+    value: bytes,
+    blind: bytes,
+    key: PublicKey,
+    recordings: Sequence[int],
+    slot_bits: int = COUNT_SLOT_BITS,
 ) -> list[Counts]:
     """The counts of each cell, lowest cell first.
 
@@ -25,6 +29,7 @@ def recover_counts(
         blind: A's rho, unsealed: as many bytes.
         key: the Paillier key of the statement.
         recordings: how many recordings each cell counts.
+        slot_bits: width of a slot, as the statement says.
 
     Raises:
         InvalidEncoding: a number of the wrong width, or not below n.
@@ -35,9 +40,9 @@ def recover_counts(
     _check_cells(key, len(recordings))
     packed = unblinded(value, blind, key)
     cells, offset = len(recordings), rate_count_offset(key.bits)
-    sounds = split(packed, COUNT_SLOT_BITS, cells)
-    rates = split(packed >> offset, COUNT_SLOT_BITS, cells)
-    if packed != join(sounds, COUNT_SLOT_BITS) + (join(rates, COUNT_SLOT_BITS) << offset):
+    sounds = split(packed, slot_bits, cells)
+    rates = split(packed >> offset, slot_bits, cells)
+    if packed != join(sounds, slot_bits) + (join(rates, slot_bits) << offset):
         raise OpeningMismatch("there is more in this number than counts: do not trust it")
     counts = []
     for sound, rate, limit in zip(sounds, rates, recordings, strict=True):
@@ -71,14 +76,23 @@ def unblinded(value: bytes, blind: bytes, key: PublicKey) -> int:
     return (_number(value, key) - _number(blind, key)) % key.n
 
 
+def narrow_slot_bits(recordings: Sequence[int]) -> int:
+    """The width of a slot in which each of these cells fits: the narrower, the less A computes."""
+    return max(1, max(recordings, default=0).bit_length())
+
+
 def blind_tallies(
-    key: PublicKey, cells: Sequence[Sequence[Ciphertext]], random: RandomSource = KERNEL
+    key: PublicKey,
+    cells: Sequence[Sequence[Ciphertext]],
+    slot_bits: int = COUNT_SLOT_BITS,
+    random: RandomSource = KERNEL,
 ) -> tuple[Ciphertext, bytes]:
-    """A's C' and rho for tallies: C' encrypts sum_k 2^(24 k) sum_days tally + rho and is fresh.
+    """A's C' and rho for tallies: C' encrypts sum_k 2^(w k) sum_days tally + rho and is fresh.
 
     Args:
         key: B's public key.
         cells: the tallies of each cell; an empty cell counts nothing.
+        slot_bits: w, the width of a slot, enough for the recordings of each cell.
 
     Returns:
         C' and the blind, fixed-width big-endian, to be sealed to the collector.
@@ -90,7 +104,7 @@ def blind_tallies(
     _check_cells(key, len(cells))
     packed = key.constant(0)
     for tallies in reversed(cells):
-        packed = packed.shifted(COUNT_SLOT_BITS)
+        packed = packed.shifted(slot_bits)
         for tally in tallies:
             packed = packed.add(tally)
     return blind_single(key, packed, random)

@@ -15,9 +15,16 @@ from crypto.slots import COUNT_SLOT_BITS, max_cells
 
 
 def open_tally(
-    private_key: PrivateKey, mask_key: MaskKey, ciphertext: Ciphertext, cells: Sequence[Cell]
+    private_key: PrivateKey,
+    mask_key: MaskKey,
+    ciphertext: Ciphertext,
+    cells: Sequence[Cell],
+    slot_bits: int = COUNT_SLOT_BITS,
 ) -> bytes:
-    """Dec(C') - sum_k 2^(24 k) sum_days P(recordings) mod n, fixed-width big-endian.
+    """Dec(C') - sum_k 2^(w k) sum_days P(recordings) mod n, fixed-width big-endian.
+
+    Args:
+        slot_bits: w, as the statement says.
 
     Raises:
         ForeignKey: C' is under another key.
@@ -29,6 +36,6 @@ def open_tally(
     masks = 0
     for k, cell in enumerate(cells):
         totals = sum(mask_key.total(public, cell.pseudonym, day, n) for day, n in cell.days)
-        masks += totals << (COUNT_SLOT_BITS * k)
+        masks += totals << (slot_bits * k)
     number = (private_key.decrypt(ciphertext) - masks) % public.n
     return number.to_bytes(public.plaintext_bytes, "big")

@@ -70,10 +70,12 @@ class TallyStatement(Statement):
 
     kind: Annotated[str, constant("tally")] = "tally"
     ciphertext_sha256: Hash
-    slot_bits: Annotated[int, constant(COUNT_SLOT_BITS)] = COUNT_SLOT_BITS
+    slot_bits: Annotated[int, integer(1, COUNT_SLOT_BITS)] = COUNT_SLOT_BITS
     cells: Annotated[tuple[Cell, ...], sequence(record(Cell), MAX_CELLS)]
 
     def __post_init__(self) -> None:
+        if any(cell.recordings >> self.slot_bits for cell in self.cells):
+            raise InvalidEncoding("a cell counts more recordings than its slots hold")
         served = [(cell.pseudonym, day) for cell in self.cells for day, _ in cell.days]
         if len(set(served)) != len(served):
             raise InvalidEncoding("a patient's day stands twice in this opening")

@@ -370,6 +370,14 @@ def test_counts_come_out_as_python_recovers_them(blank: Page, small_private: Pri
         assert _recover(blank, masked, blind, n, width, recordings) == [list(c) for c in cells]
 
 
+def test_slots_are_as_wide_as_the_statement_says(blank: Page, small_private: PrivateKey) -> None:
+    n, width = small_private.public.n, small_private.public.plaintext_bytes
+    cells, recordings = [(3, 1, 2), (2, 2, 0)], [3, 2]
+    value = _packed(small_private, cells, slot_bits=2)
+    read = [_recover(blank, value, 0, n, width, recordings, slot_bits=w) for w in (2, 24, 0, 25)]
+    assert read == [[list(c) for c in cells], "opening-mismatch", "bad-statement", "bad-statement"]
+
+
 @pytest.mark.parametrize(
     ("sound", "rate"),
     [(1 << 24, 0), (1 << 48, 0), (-3, 0), (3, 0), (0, 4), (0, 1 << 24), (0, 1 << 48)],
@@ -431,10 +439,12 @@ def test_the_axis_has_few_whole_numbers_from_zero(blank: Page) -> None:
         assert run(blank, "counts-view", "return m.ticks(v.most);", most=most) == levels
 
 
-def _packed(private: PrivateKey, cells: list[tuple[int, int, int]]) -> int:
+def _packed(private: PrivateKey, cells: list[tuple[int, int, int]], slot_bits: int = 24) -> int:
     """Cells of (recordings, sound, rate) as an opening holds them."""
     first = rate_count_offset(private.public.bits)
-    return sum((sound + (rate << first)) << (24 * k) for k, (_, sound, rate) in enumerate(cells))
+    return sum(
+        (sound + (rate << first)) << (slot_bits * k) for k, (_, sound, rate) in enumerate(cells)
+    )
 
 
 def _recover(
@@ -445,6 +455,7 @@ def _recover(
     width: int,
     recordings: list[int],
     shown: str = "[count.recordings, count.sound, count.rate]",
+    slot_bits: int = 24,
 ) -> Any:
     return run(
         page,
@@ -453,7 +464,7 @@ def _recover(
         const read = (text) => bytes.unb64u(text);
         try {
             const n = bytes.toBigInt(read(v.n));
-            const counts = m.recoverCounts(read(v.masked), read(v.blind), n, cells);
+            const counts = m.recoverCounts(read(v.masked), read(v.blind), n, cells, v.slotBits);
             return counts.map((count) => SHOWN);
         } catch (error) {
             return error.code;
@@ -462,6 +473,7 @@ def _recover(
         blind=b64u(blind.to_bytes(width, "big")),
         n=b64u(n.to_bytes(width, "big")),
         recordings=recordings,
+        slotBits=slot_bits,
     )
 
 

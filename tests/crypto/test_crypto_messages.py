@@ -103,6 +103,16 @@ def test_a_cell_counts_its_days() -> None:
         Cell(pseudonym="0" * 32, days=(("2026-01-01", 1 << 24),))
 
 
+def test_a_cell_fits_in_the_slots_of_its_statement() -> None:
+    statement: TallyStatement = known("TallyStatement")
+    assert dataclasses.replace(statement, slot_bits=2).slot_bits == 2
+    with pytest.raises(InvalidEncoding, match="more recordings than its slots hold"):
+        dataclasses.replace(statement, slot_bits=1)
+    for width in (0, 25):
+        with pytest.raises(InvalidEncoding, match="slot_bits"):
+            Statement.from_payload(statement.to_payload() | {"slot_bits": width})
+
+
 def test_manifest_names_the_active_key() -> None:
     manifest = known("Manifest")
     assert manifest.active_key.key_id == manifest.paillier[0].key_id

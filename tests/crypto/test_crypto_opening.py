@@ -16,7 +16,13 @@ from crypto.keyholder.masks import MaskKey
 from crypto.keyholder.opening import open_tally
 from crypto.keyholder.private_key import PrivateKey
 from crypto.messages import Cell
-from crypto.opening import blind_tallies, commit_digest, range_is_valid, recover_counts
+from crypto.opening import (
+    blind_tallies,
+    commit_digest,
+    narrow_slot_bits,
+    range_is_valid,
+    recover_counts,
+)
 from crypto.paillier import Ciphertext, PublicKey
 from crypto.random import SeededRandom
 from crypto.slots import (
@@ -211,6 +217,25 @@ def test_what_is_sent_is_fresh_and_blinded_anew(month: Month) -> None:
     difference = month.private.decrypt(one) - month.private.decrypt(two)
     rhos = int.from_bytes(blind, "big") - int.from_bytes(other, "big")
     assert (difference - rhos) % month.key.n == 0
+
+
+def test_slots_are_as_narrow_as_the_recordings(month: Month) -> None:
+    slot_bits = narrow_slot_bits(month.recordings)
+    assert max(month.recordings) < 1 << slot_bits <= 2 * max(month.recordings)
+    ciphertext, blind = blind_tallies(month.key, [[tally] for tally in month.tallies], slot_bits)
+    taken = received(month, ciphertext)
+    value = open_tally(month.private, month.mask_key, taken, month.cells(), slot_bits)
+    assert recover_counts(value, blind, month.key, month.recordings, slot_bits) == month.counts
+    with pytest.raises(OpeningMismatch):
+        recover_counts(value, blind, month.key, month.recordings, slot_bits + 1)
+    other = open_tally(month.private, month.mask_key, taken, month.cells(), slot_bits + 1)
+    with pytest.raises(OpeningMismatch):
+        recover_counts(other, blind, month.key, month.recordings, slot_bits)
+
+
+@pytest.mark.parametrize(("recordings", "bits"), [([], 1), ([0], 1), ([1], 1), ([3, 4], 3)])
+def test_a_slot_holds_the_recordings_of_each_cell(recordings: list[int], bits: int) -> None:
+    assert narrow_slot_bits(recordings) == bits
 
 
 @settings(max_examples=20, deadline=None)

@@ -100,7 +100,7 @@ function closedCell({ pseudonym, days }) {
 async function openTogether(keys, cells) {
   const { statement, key, masked, blind } = await open(keys, { kind: "tally", cells });
   checkScope(statement.cells, cells);
-  return recoverCounts(masked, blind, key.n, statement.cells);
+  return recoverCounts(masked, blind, key.n, statement.cells, statement.slot_bits);
 }
 
 /** Opens the check of a healthy range: the key holder's digest if the range is valid, else null. */
@@ -192,26 +192,26 @@ function checkScope(cells, asked) {
 }
 
 /**
- * The counts of every cell: of cell k the sound count stands at bit 24 k and the rate count as far
- * above bit 24 maxCells, neither is above the recordings of its cell, and nothing else is in the
- * number. A wrong key, mask or number of recordings shows as a mismatch.
+ * The counts of every cell: of cell k the sound count stands at bit w k, w being the statement's slot
+ * width, and the rate count as far above bit 24 maxCells; neither is above the recordings of its
+ * cell, and nothing else is in the number. A wrong key, mask or number of recordings shows.
  */
-export function recoverCounts(masked, blind, n, cells) {
+export function recoverCounts(masked, blind, n, cells, slotBits = COUNT_SLOT_BITS) {
+  if (!(slotBits >= 1 && slotBits <= COUNT_SLOT_BITS)) throw new HushbeatError("bad-statement");
   let rest = unmasked(masked, blind, n);
-  const take = (slot, most) => {
-    const at = BigInt(COUNT_SLOT_BITS * slot);
-    const count = BigInt.asUintN(COUNT_SLOT_BITS, rest >> at);
+  const take = (at, most) => {
+    const count = BigInt.asUintN(slotBits, rest >> at);
     rest -= count << at;
     if (count > BigInt(most)) throw new HushbeatError("opening-mismatch");
     return Number(count);
   };
-  const firstRate = maxCells(bitLength(n));
-  if (cells.length > firstRate) throw new HushbeatError("opening-mismatch");
+  const mostCells = maxCells(bitLength(n));
+  if (cells.length > mostCells) throw new HushbeatError("opening-mismatch");
   const counts = cells.map(({ pseudonym, days: stated }, k) => {
     const days = stated.map(([day]) => day);
     const recordings = stated.reduce((sum, [, number]) => sum + number, 0);
-    const sound = take(k, recordings);
-    const rate = take(firstRate + k, recordings);
+    const sound = take(BigInt(slotBits * k), recordings);
+    const rate = take(BigInt(COUNT_SLOT_BITS * mostCells + slotBits * k), recordings);
     return { pseudonym, days, recordings, sound, rate, closed: [] };
   });
   if (rest !== 0n) throw new HushbeatError("opening-mismatch");
