@@ -19,7 +19,7 @@ from app.aggregator.factory import create_background_app
 from app.aggregator.secrets import AggregatorSecrets
 from app.aggregator.tables import Account, AccountKind, db
 from app.common.logs import configure_logging
-from app.common.migrate import upgrade
+from app.common.migrate import CannotUpgrade, upgrade
 from config import AggregatorConfig
 
 
@@ -33,7 +33,7 @@ class DemoAccount:
 
 
 def initialise(config: AggregatorConfig) -> None:
-    """Secrets, public key and tables; what is there already stays."""
+    """Secrets, public key and tables; what is there already stays. Raises CannotUpgrade."""
     AggregatorSecrets.create(config)
     upgrade("aggregator", config.database_url)
 
@@ -61,7 +61,10 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_logging("aggregator")
     config = AggregatorConfig.from_environment()
-    initialise(config)
+    try:
+        initialise(config)
+    except CannotUpgrade as error:
+        sys.exit(str(error))
     if arguments.demo_accounts:
         for account in make_demo_accounts(config):
             sys.stdout.write(f"{account.kind.value:8}  {account.login:22}  {account.password}\n")

@@ -27,12 +27,19 @@ _TREES = Path(__file__).resolve().parents[2] / "migrations"
 _ADVISORY_LOCK = 0x48757368  # any constant of this project
 
 
+class CannotUpgrade(Exception):
+    """A database of an early version whose contents this one cannot use; nothing was changed."""
+
+
 class SchemaError(Exception):
     """A database is not at the newest version, or the tables in the code differ from it."""
 
 
 def upgrade(role: str, url: str) -> None:
-    """Brings the database of `role` to the newest version; makes SQLite's folder if needed."""
+    """Brings the database of `role` to the newest version; makes SQLite's folder if needed.
+
+    Raises CannotUpgrade.
+    """
     database = make_url(driver_url(url))
     if database.get_backend_name() == "sqlite" and database.database:
         private_folder(Path(database.database).parent)

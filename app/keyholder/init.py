@@ -6,28 +6,39 @@ Makes the keys (once), publishes the manifest key's fingerprint, brings the data
 from __future__ import annotations
 
 import logging
+import sys
 
 from app.common.logs import configure_logging
 from app.common.migrate import upgrade
 from app.common.secret_files import publish
-from app.keyholder.keys import KeyholderKeys, load_manifest_key, renew_storage_key
+from app.keyholder.keys import KeyholderKeys, renew_storage_key
 from config import KeyholderConfig
+from crypto.errors import KeyFileError
 from crypto.jws import fingerprint
 
 _log = logging.getLogger(__name__)
 
 
 def initialise(config: KeyholderConfig) -> None:
-    """Brings everything that role B needs of its own to where it should be."""
+    """Brings everything that role B needs of its own to where it should be.
+
+    Keys that this version cannot use end it before the database is changed.
+
+    Raises:
+        KeyFileError: see `KeyholderKeys.load`.
+    """
     if not config.secrets.exists():
         KeyholderKeys.generate().save(config.secrets)
         _log.info("made the key holder's keys")
     renew_storage_key(config.secrets)
-    manifest_key = load_manifest_key(config.secrets)
-    publish(config.fingerprint_file, fingerprint(manifest_key.public_jwk).encode() + b"\n")
+    keys = KeyholderKeys.load(config.secrets)
+    publish(config.fingerprint_file, fingerprint(keys.manifest.public_jwk).encode() + b"\n")
     upgrade("keyholder", config.database_url)
 
 
 if __name__ == "__main__":
     configure_logging("keyholder")
-    initialise(KeyholderConfig.from_environment())
+    try:
+        initialise(KeyholderConfig.from_environment())
+    except KeyFileError as error:
+        sys.exit(str(error))

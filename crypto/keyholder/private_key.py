@@ -38,7 +38,7 @@ class PrivateKey:
             raise InvalidEncoding("a Paillier private key has two primes of the same length")
         if not _suit(p, q):
             raise InvalidEncoding(
-                "p and q must be 3 mod 4 with gcd(p - 1, q - 1) = 2: make a new key with "
+                "p and q must be 3 mod 4 with gcd(p - 1, q - 1) = 2, as in every key of "
                 "PrivateKey.generate"
             )
         self.public = PublicKey(p * q)

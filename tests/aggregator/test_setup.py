@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import create_engine, inspect, select, text
 
 from app.aggregator import init, operator_account
 from app.aggregator.accounts.service import authenticate
@@ -20,7 +20,7 @@ from app.aggregator.queueing import Queue
 from app.aggregator.secrets import AggregatorSecrets, SecretsMissing
 from app.aggregator.tables import Account, AccountKind, db
 from app.common.body_deadline import BodyDeadline
-from app.common.migrate import check, downgrade, upgrade
+from app.common.migrate import CannotUpgrade, check, downgrade, upgrade
 from app.common.secret_files import SecretFileError
 from config import AggregatorConfig, ConfigurationError
 
@@ -47,6 +47,24 @@ def test_secrets_and_database_are_private(fresh: AggregatorConfig) -> None:
     for path in fresh.secrets.iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
     assert repr(AggregatorSecrets.load(fresh)) == "AggregatorSecrets"
+
+
+def test_a_database_of_the_first_layout_is_refused_and_stays_as_it_is(
+    fresh: AggregatorConfig,
+) -> None:
+    """Its tallies have the rate counts elsewhere: opened as they are now, they would be wrong."""
+    init.initialise(fresh)
+    downgrade("aggregator", fresh.database_url, "0001")
+    engine = create_engine(fresh.database_url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE recordings RENAME COLUMN findings TO sound"))
+    tables = inspect(engine).get_table_names()
+    with pytest.raises(CannotUpgrade, match="Nothing in it was changed"):
+        init.initialise(fresh)
+    assert inspect(engine).get_table_names() == tables
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0001"
+    engine.dispose()
 
 
 def test_without_secrets_it_does_not_start(fresh: AggregatorConfig) -> None:

@@ -112,6 +112,17 @@ def test_a_passphrase_that_others_can_read_is_refused(tmp_path: Path, keys: Keyh
         KeyholderKeys.load(folder)
 
 
+def test_a_key_that_cannot_be_used_is_refused_before_the_database_is_touched(
+    config: KeyholderConfig, keys: KeyholderKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An early version made keys of any primes."""
+    keys.save(config.secrets)
+    monkeypatch.setattr("crypto.keyholder.private_key._suit", lambda *_: False)
+    with pytest.raises(KeyFileError, match="3 mod 4"):
+        initialise(config)
+    assert not (config.home / "keyholder" / "keyholder.sqlite3").exists()
+
+
 def test_a_short_key_does_not_start(
     config: KeyholderConfig, keys: KeyholderKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

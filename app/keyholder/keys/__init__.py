@@ -1,5 +1,5 @@
 """Role B's own keys: in files, in a running process, and by command (`python -m ...keys`)."""
 
-from app.keyholder.keys.bundle import KeyholderKeys, load_manifest_key, renew_storage_key
+from app.keyholder.keys.bundle import KeyholderKeys, renew_storage_key
 
-__all__ = ["KeyholderKeys", "load_manifest_key", "renew_storage_key"]
+__all__ = ["KeyholderKeys", "renew_storage_key"]

@@ -26,6 +26,8 @@ if (here) {
   });
   byId("open-counts").addEventListener("click", show);
   form.addEventListener("submit", setRange);
+  // The browser sends no form with a complaint left on it, so a correction takes it off.
+  form.addEventListener("input", () => byId("hi").setCustomValidity(""));
   byId("set-range").disabled = false;
 } else {
   byId("findings").hidden = true;

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.common.migrate import CannotUpgrade
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -10,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _refuse_the_first_layout()
     op.create_table(
         "rosters",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -34,3 +37,17 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("roster_members")
     op.drop_table("rosters")
+
+
+def _refuse_the_first_layout() -> None:
+    """0001 once had two ciphertexts a report and three a range, and tallies of another layout.
+
+    No tally can be brought over without opening it, so such a database stays as it is.
+    """
+    columns = sa.inspect(op.get_bind()).get_columns("recordings")
+    if "findings" not in {column["name"] for column in columns}:
+        raise CannotUpgrade(
+            "This database is of an early version, whose counts, ranges and keys this version"
+            " cannot use. Nothing in it was changed. Read its counts with the version that made"
+            " it, and begin anew in another HUSHBEAT_HOME (or another database)."
+        )
