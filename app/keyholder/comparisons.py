@@ -16,7 +16,7 @@ from app.common.database import in_transaction
 from app.common.requests import require_service
 from app.keyholder.context import keyholder
 from app.keyholder.served import Batch, keep, recall
-from app.keyholder.sessions import SessionEnded, add_session, end_session, stored_session
+from app.keyholder.sessions import SessionEnded, add_session, end_session, held_session
 from app.keyholder.tables import db
 from crypto.comparison.base_transfer import TRANSFERS
 from crypto.comparison.batches import decode_request
@@ -66,19 +66,32 @@ def max_body_bytes(public: PublicKey) -> int:
 
 
 def _serve(batch: Batch) -> bytes:
-    ready = in_transaction(db, lambda: _known_or_session(batch))
+    keys = keyholder().keys
+    responder = FastResponder(keys.in_use(batch.request.key_id), keys.masks)
+    ready = in_transaction(db, lambda: _known_or_session(batch, responder))
     if isinstance(ready, bytes):
         return ready
-    keys = keyholder().keys
-    private = keys.in_use(batch.request.key_id)
-    served = FastResponder(private, keys.masks).answer(ready, batch.request)
+    if ready is None:
+        raise TransferCheckFailed("the transferred columns do not agree")
+    served = responder.answer(ready, batch.request)
     return in_transaction(db, lambda: keep(batch, served))
 
 
-def _known_or_session(batch: Batch) -> bytes | GarblerSession:
-    """The stored answer, or what is needed to compute it; over before anything is computed."""
+def _known_or_session(batch: Batch, responder: FastResponder) -> bytes | GarblerSession | None:
+    """The stored answer, or what is needed to compute it; None: A cheated, the session is over.
+
+    The session is held while the transfer is checked, some milliseconds. So what A sends at one
+    moment is checked one after the other, and the first wrong guess of its offset is the last one.
+    """
     known = recall(batch)
-    return known if known is not None else stored_session(batch.request.name.session)
+    if known is not None:
+        return known
+    name = batch.request.name.session
+    session = held_session(name)
+    if responder.agrees(session, batch.request):
+        return session
+    end_session(name)
+    return None
 
 
 def _body(limit: int) -> bytes:

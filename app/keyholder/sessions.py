@@ -44,15 +44,15 @@ def add_session(session: GarblerSession) -> None:
     )
 
 
-def stored_session(name: str) -> GarblerSession:
-    """The session's secrets.
+def held_session(name: str) -> GarblerSession:
+    """The session's secrets, to be called in a transaction, which holds it from now on.
 
     Raises:
-        SessionEnded: there is none of this name.
+        SessionEnded: there is none of this name, or it ended.
         SealBroken: it was sealed under another storage key.
     """
-    row = db.session.get(ComparisonSession, name)
-    if row is None:
+    row = db.session.get(ComparisonSession, name, with_for_update=True, populate_existing=True)
+    if row is None or row.ended_at is not None:
         raise SessionEnded("Open a new session.")
     data = keyholder().keys.storage.unseal(row.sealed, _context(name))
     return GarblerSession.from_bytes(name, data)

@@ -58,6 +58,14 @@ class FastResponder:
         self._masks = mask_key
         self._parameters = parameters or Parameters()
 
+    def agrees(self, session: GarblerSession, request: BatchRequest) -> bool:
+        """Whether A's columns agree; if not, the session is to end before anything else is done.
+
+        Raises:
+            ForeignKey, ProtocolViolation, InvalidEncoding: as `answer`.
+        """
+        return self._zero_labels(session, request, self._layout(session, request)) is not None
+
     def answer(self, session: GarblerSession, request: BatchRequest) -> Served:
         """The answer to a batch, all of its positions served.
 
@@ -68,13 +76,10 @@ class FastResponder:
             ProtocolViolation, InvalidEncoding, CiphertextOutOfRange: not a batch of this protocol.
         """
         public = self._private.public
-        if request.key_id != public.key_id:
-            raise ForeignKey("not under this key: fetch the manifest")
-        if request.name.session != session.session:
-            raise ProtocolViolation("a batch of another session")
-        compared, checked = request.compared, request.checked
-        layout = Layout(self._parameters, public.bits, len(compared), len(checked))
+        layout = self._layout(session, request)
         labels = self._zero_labels(session, request, layout)
+        if labels is None:
+            raise TransferCheckFailed("the transferred columns do not agree: open a new session")
         if len(request.masked) != layout.packed + layout.ranges:
             raise ProtocolViolation("a batch has another number of masked ciphertexts")
         plaintexts = [self._private.decrypt(c) for c in public.parse_all(request.masked)]
@@ -90,16 +95,25 @@ class FastResponder:
             layout, hashing, offset, labels[layout.recording_bits :], inputs
         )
         answer = BatchAnswer(
-            totals=self._totals(request, dict(zip(compared, shares, strict=True))),
+            totals=self._totals(request, dict(zip(request.compared, shares, strict=True))),
             tables=tables.tobytes() + range_tables.tobytes(),
             corrections=corrections,
         )
-        positions = [request.positions[i] for i in checked]
+        positions = [request.positions[i] for i in request.checked]
         return Served(encode_answer(answer), self._digests(positions, valid))
+
+    def _layout(self, session: GarblerSession, request: BatchRequest) -> Layout:
+        public = self._private.public
+        if request.key_id != public.key_id:
+            raise ForeignKey("not under this key: fetch the manifest")
+        if request.name.session != session.session:
+            raise ProtocolViolation("a batch of another session")
+        compared, checked = len(request.compared), len(request.checked)
+        return Layout(self._parameters, public.bits, compared, checked)
 
     def _zero_labels(
         self, session: GarblerSession, request: BatchRequest, layout: Layout
-    ) -> Blocks:
+    ) -> Blocks | None:
         extension = ExtensionSender(
             request.name.session_bytes,
             request.name.number,
@@ -107,10 +121,7 @@ class FastResponder:
             session.seeds,
             session.offset,
         )
-        labels = extension.receive(request.columns, request.check)
-        if labels is None:
-            raise TransferCheckFailed("the transferred columns do not agree: open a new session")
-        return labels
+        return extension.receive(request.columns, request.check)
 
     def _differences(self, layout: Layout, plaintexts: Sequence[int]) -> list[int]:
         """d of each comparator."""
