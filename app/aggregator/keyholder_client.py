@@ -125,11 +125,11 @@ class KeyholderClient:
 
     def paillier_key(self, key_id: str) -> PublicKey | None:
         """The ACTIVE Paillier key of that id, or None if it is another or a retired one."""
-        for refresh in (False, True):
-            for entry in self.manifest(refresh).paillier:
-                if entry.key_id == key_id and entry.state is KeyState.ACTIVE:
-                    return PublicKey(entry.n)
-        return None
+        return self._key_in(key_id, KeyState.ACTIVE)
+
+    def key_in_use(self, key_id: str) -> PublicKey | None:
+        """The ACTIVE or a RETIRED Paillier key of that id, or None."""
+        return self._key_in(key_id, KeyState.ACTIVE, KeyState.RETIRED)
 
     def open_session(self, request: bytes) -> bytes:
         """Base transfers of a new session of comparisons (msgpack in, group elements out).
@@ -159,6 +159,22 @@ class KeyholderClient:
         body = json_bytes({"roster": roster})
         answer = json_object(self._post("/v1/cohort-members", body, _JSON))
         return [check_id(pseudonym) for pseudonym in answer.get("members", ())]
+
+    def move(self, request: bytes) -> bytes:
+        """Ciphertexts to another Paillier key (msgpack both ways); may be sent again as it is.
+
+        Raises:
+            KeyholderUnavailable: send it again later.
+            KeyholderRefused: nothing of it was moved; `item` is the tally that stands against it.
+        """
+        return self._post("/v1/moves", request)
+
+    def _key_in(self, key_id: str, *states: KeyState) -> PublicKey | None:
+        for refresh in (False, True):
+            for entry in self.manifest(refresh).paillier:
+                if entry.key_id == key_id and entry.state in states:
+                    return PublicKey(entry.n)
+        return None
 
     def _post(self, path: str, body: bytes, content_type: str = _MSGPACK) -> bytes:
         headers = {

@@ -252,7 +252,10 @@ class ComparisonBatch(Base):
 
 
 class Tally(Base):
-    """Enc(counts + mask) of one patient, day and key; `recordings` is how many it holds."""
+    """Enc(counts + mask) of one patient and day; `recordings` is how many it holds.
+
+    There is one whichever Paillier key it is under, so that nothing is counted under two.
+    """
 
     __tablename__ = "tallies"
     __table_args__ = (
@@ -266,12 +269,33 @@ class Tally(Base):
 
     pseudonym: Mapped[str] = mapped_column(String(32), primary_key=True)
     day: Mapped[str] = mapped_column(String(10), primary_key=True)
-    key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(64), index=True)
     recordings: Mapped[int] = mapped_column(default=0)
     ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
     # Not 0 once the key holder refused its next position: until then it is left aside, and after
     # that it is compared alone.
     aside_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    # On its way to another key: nothing is compared for it meanwhile.
+    moving: Mapped[bool] = mapped_column(default=False)
+
+
+class KeyMove(Base):
+    """What is on its way from a retired Paillier key to the active one: one row, `id` 1, or none.
+
+    `items` names the tallies, ranges and recordings (`workers.aggregation.moving`); the masks
+    follow from the seed. The request is stored before it is sent, and sent until it is answered.
+    """
+
+    __tablename__ = "key_moves"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    source: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str] = mapped_column(String(64))
+    items: Mapped[str] = mapped_column(Text)
+    sealed_seed: Mapped[bytes] = mapped_column(LargeBinary)
+    request: Mapped[bytes | None] = mapped_column(LargeBinary)
+    lease: Mapped[str] = mapped_column(String(32))
+    lease_until: Mapped[int] = mapped_column(BigInteger)
 
 
 class Consent(Base):

@@ -82,3 +82,8 @@ class Manifest(SignedMessage):
     def active_key(self) -> PublicKey:
         """The key that new values are encrypted under."""
         return PublicKey(next(e.n for e in self.paillier if e.state is KeyState.ACTIVE))
+
+    @property
+    def retired_keys(self) -> list[PublicKey]:
+        """Keys whose values are being moved to the active one."""
+        return [PublicKey(e.n) for e in self.paillier if e.state is KeyState.RETIRED]

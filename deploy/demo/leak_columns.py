@@ -42,6 +42,7 @@ from crypto.messages import (
     SignedMessage,
 )
 from crypto.months import check_month
+from crypto.moves import decode_move
 from crypto.random import SEED_BYTES as NOISE_SEED_BYTES
 from crypto.slots import ZONES
 from deploy.demo.evidence import Known, Leak
@@ -311,6 +312,17 @@ AGGREGATOR: Mapping[str, Columns] = {
         "recordings": _recordings,
         "ciphertext": _ciphertext,
         "aside_until": _time,
+        "moving": _number(0, lambda _: 1),
+    },
+    "key_moves": {
+        "id": _one_of(1),
+        "source": _hash,
+        "target": _hash,
+        "items": _matches(r"[ -~]*"),
+        "sealed_seed": _sealed(NOISE_SEED_BYTES),
+        "request": _maybe(_reads(decode_move, bytes)),
+        "lease": _id,
+        "lease_until": _time,
     },
     "consents": {
         "grant_id": _id,

@@ -118,6 +118,14 @@ def value_of(
     )
 
 
+def slot_bits_of(half: dict[str, Any]) -> int:
+    """As narrow as the recordings allow; the statement says it."""
+    statement = Statement.claimed(half["statement"])
+    assert isinstance(statement, TallyStatement)
+    assert statement.slot_bits == max(cell.recordings for cell in statement.cells).bit_length()
+    return statement.slot_bits
+
+
 def test_a_statement_says_what_was_blinded_for_whom(
     cast: Cast,
     ask: Callable[..., TestResponse],
@@ -183,7 +191,8 @@ def test_patient_and_doctor_open_the_same_counts_with_both_roles(
     half = ask(
         cast.patient, (cast.patient.collector, DAYS[:1]), (cast.patient.collector, DAYS[1:])
     ).get_json()
-    opened = recover_counts(*value_of(keyholder, cast.patient, half, recipient), key, [3, 4])
+    halves = value_of(keyholder, cast.patient, half, recipient)
+    opened = recover_counts(*halves, key, [3, 4], slot_bits_of(half))
     assert [(counts.sound, counts.rate) for counts in opened] == [(1, 2), (4, 0)]
     for patient in (cast.patient, cast.colleague):
         token, _ = grant_token(patient, cast.doctor)
@@ -192,11 +201,12 @@ def test_patient_and_doctor_open_the_same_counts_with_both_roles(
     half = ask(
         cast.doctor, (cast.patient.collector, DAYS), (cast.colleague.collector, DAYS)
     ).get_json()
-    opened = recover_counts(*value_of(keyholder, cast.doctor, half, recipient), key, [7, 2])
+    halves = value_of(keyholder, cast.doctor, half, recipient)
+    opened = recover_counts(*halves, key, [7, 2], slot_bits_of(half))
     assert [(counts.sound, counts.rate) for counts in opened] == [(5, 2), (0, 2)]
 
 
-def test_a_tally_under_another_key_is_not_touched(
+def test_a_tally_under_another_key_is_said_to_be_on_its_way(
     app: Flask, cast: Cast, ask: Callable[..., TestResponse]
 ) -> None:
     with app.app_context():
@@ -210,10 +220,10 @@ def test_a_tally_under_another_key_is_not_touched(
             )
         )
         db.session.commit()
-    half = ask(cast.patient, (cast.patient.collector, DAYS[:1])).get_json()
-    stated = Statement.claimed(half["statement"])
-    assert isinstance(stated, TallyStatement)
-    assert stated.cells[0].days == ((DAYS[0], 0),)
+    answer = ask(cast.patient, (cast.patient.collector, DAYS[:1]))
+    assert answer.status_code == 503
+    assert answer.get_json()["type"].endswith(":key-moving")
+    assert answer.headers["Retry-After"] == "10"
 
 
 def test_nobody_opens_without_being_entitled(

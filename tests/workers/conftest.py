@@ -207,9 +207,7 @@ class World:
     def opened(self, patient: a.Account, day: str = DAY) -> tuple[int, int, int]:
         """(recordings, sound, rate) of a tally: decrypted, with B's masks taken off."""
         a.db.session.rollback()
-        tally = a.db.session.get_one(
-            a.Tally, (patient.collector, day, self.key.key_id), populate_existing=True
-        )
+        tally = a.db.session.get_one(a.Tally, (patient.collector, day), populate_existing=True)
         plain = self.keys.paillier.decrypt(self.key.parse(tally.ciphertext))
         mask = self.keys.masks.total(self.key, patient.collector, day, tally.recordings)
         counts = (plain - mask) % self.key.n

@@ -17,7 +17,7 @@ from crypto.comparison.batches import decode_request
 from crypto.comparison.fast import FastInitiator
 from crypto.errors import CryptoError, SealBroken
 from crypto.paillier import PublicKey
-from workers.aggregation import assigning, batches, contents, sessions
+from workers.aggregation import assigning, batches, contents, moving, sessions
 from workers.aggregation.assigning import ASIDE_SECONDS, LeasedBatch
 from workers.aggregation.sessions import SessionNeeded
 from workers.aggregation.settling import TallyInconsistent, settle
@@ -33,7 +33,9 @@ _log = logging.getLogger(__name__)
 
 
 def count_waiting(seconds: float) -> bool:
-    """Compare and count until nothing waits. Returns True if time ran out first.
+    """Compare and count until nothing waits, and move what is under a retired Paillier key.
+
+    Returns True if time ran out first.
 
     What cannot be settled now stays leased for a while, and is taken up again after that.
 
@@ -43,8 +45,11 @@ def count_waiting(seconds: float) -> bool:
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        moved = moving.move_some(_now())
         leased = _next()
         if leased is None:
+            if moved:
+                continue
             return False
         try:
             _play(leased)
@@ -90,9 +95,9 @@ def _play(leased: LeasedBatch) -> None:
     except SealBroken:
         _session_lost(leased, sent=request is not None)
         return
-    key = services().keyholder.paillier_key(key_id)
+    key = services().keyholder.key_in_use(key_id)
     if key is None:
-        _log.error("a batch is left as it is: its Paillier key is not the active one")
+        _log.error("a batch is left as it is: its Paillier key is not in use")
         return
     initiator = FastInitiator(key, session)
     if request is None:

@@ -29,6 +29,7 @@ from app.common.logs import configure_logging
 from config import celery_settings
 from workers.aggregation.assigning import anything_waits
 from workers.aggregation.background import start_background_app
+from workers.aggregation.moving import anything_to_move
 from workers.readiness import notify_ready
 
 TIDY_SECONDS = 60.0
@@ -73,7 +74,9 @@ class Sweeper:
     def _hint_comparing(self) -> None:
         """Reports, proposed ranges and batches that nobody has at hand."""
         # A message takes all that waits, so one that is still in the queue is enough.
-        if not self._enough_waiting(AGGREGATION_QUEUE, 1) and anything_waits(_now()):
+        if not self._enough_waiting(AGGREGATION_QUEUE, 1) and (
+            anything_waits(_now()) or anything_to_move()
+        ):
             services().queue.compare()
 
     def _enough_waiting(self, queue: str, enough: int) -> bool:

@@ -14,16 +14,18 @@ from sqlalchemy import (
     Select,
     and_,
     exists,
+    false,
     func,
     insert,
     literal_column,
+    or_,
     select,
     tuple_,
     update,
 )
 from sqlalchemy.orm import aliased
 
-from app.aggregator.tables import Account, Comparison, Recording, RecordingState, Tally, db
+from app.aggregator.tables import Account, Comparison, Range, Recording, RecordingState, Tally, db
 from crypto.paillier import PublicKey
 
 
@@ -63,7 +65,13 @@ def oldest() -> Select[str, str]:
     return (
         select(Recording.pseudonym, Recording.day)
         .outerjoin(Tally, _of_recording)
-        .where(_reported, func.coalesce(Tally.aside_until, 0) == 0, ~_in_flight)
+        .where(
+            _reported,
+            func.coalesce(Tally.aside_until, 0) == 0,
+            func.coalesce(Tally.moving, false()) == false(),
+            ~_under_another_key,
+            ~in_flight,
+        )
         .order_by(Recording.uploaded_at, Recording.id)
     )
 
@@ -73,7 +81,11 @@ def due(now: int) -> Select[str, str]:
     return (
         select(Tally.pseudonym, Tally.day)
         .where(
-            _aside, Tally.aside_until <= now, ~_in_flight, exists().where(_reported, _of_recording)
+            _aside,
+            Tally.aside_until <= now,
+            ~Tally.moving,
+            ~in_flight,
+            exists().where(_reported, _of_recording),
         )
         .order_by(Tally.aside_until)
     )
@@ -82,15 +94,13 @@ def due(now: int) -> Select[str, str]:
 def lock(key: PublicKey, names: Sequence[TallyName]) -> list[TallyName]:
     """Lock these tallies, made empty where there is none, but for those that somebody else has.
 
-    Part of a transaction.
+    Nor those that are under another key, or on their way to one. Part of a transaction.
     """
     if not names:
         return []
     known = {
         TallyName(row.pseudonym, row.day)
-        for row in db.session.execute(
-            select(Tally.pseudonym, Tally.day).where(_among(key.key_id, names))
-        )
+        for row in db.session.execute(select(Tally.pseudonym, Tally.day).where(_of(names)))
     }
     missing = sorted(set(names) - known)
     if missing:
@@ -101,7 +111,7 @@ def lock(key: PublicKey, names: Sequence[TallyName]) -> list[TallyName]:
         )
     locked = db.session.execute(
         select(Tally.pseudonym, Tally.day)
-        .where(_among(key.key_id, names))
+        .where(_among(key.key_id, names), ~Tally.moving)
         .order_by(Tally.pseudonym, Tally.day)
         .with_for_update(skip_locked=True)
     )
@@ -124,7 +134,7 @@ def waiting(key_id: str, names: Sequence[TallyName], most: int) -> list[WaitingR
         .join(Tally, _of_recording)
         .join(Account, Account.id == Recording.account_id)
         .outerjoin(Comparison, Comparison.recording_id == Recording.id)
-        .where(_reported, _among(key_id, names), ~_in_flight)
+        .where(_reported, _among(key_id, names), ~_under_another_key, ~in_flight)
         .order_by(
             Comparison.number.is_(None),
             Comparison.number,
@@ -154,8 +164,11 @@ def leave_aside(key_id: str, name: TallyName, until: int) -> None:
 
 
 def _among(key_id: str, names: Iterable[TallyName]) -> ColumnElement[bool]:
-    pairs = [(name.pseudonym, name.day) for name in names]
-    return and_(Tally.key_id == key_id, tuple_(Tally.pseudonym, Tally.day).in_(pairs))
+    return and_(Tally.key_id == key_id, _of(names))
+
+
+def _of(names: Iterable[TallyName]) -> ColumnElement[bool]:
+    return tuple_(Tally.pseudonym, Tally.day).in_([(name.pseudonym, name.day) for name in names])
 
 
 _reported = Recording.state == RecordingState.REPORTED
@@ -167,8 +180,23 @@ _of_recording = and_(
     Tally.key_id == Recording.key_id,
 )
 
+_other = aliased(Tally)
+_under_another_key = or_(
+    exists().where(
+        _other.pseudonym == Recording.pseudonym,
+        _other.day == Recording.day,
+        _other.key_id != Recording.key_id,
+    ),
+    exists().where(
+        Range.pseudonym == Recording.pseudonym,
+        Range.state == literal_column("'active'"),
+        Range.key_id != Recording.key_id,
+    ),
+)
+"""Whether a recording's tally, or the range in force, has still to be moved; or the recording."""
+
 _assigned = aliased(Comparison)
-_in_flight = exists().where(
+in_flight = exists().where(
     _assigned.pseudonym == Tally.pseudonym,
     _assigned.day == Tally.day,
     _assigned.key_id == Tally.key_id,

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from app.aggregator.consents.service import patients_of
 from app.aggregator.devices.keys import verified
 from app.aggregator.keyholder_client import KeyholderRefused
-from app.aggregator.openings.service import HalfOpening, common_fields, half_opening
+from app.aggregator.openings.service import HalfOpening, common_fields, half_opening, one_key
 from app.aggregator.services import services
 from app.aggregator.tables import Account, Roster, RosterMember, Tally, db
 from app.common.database import in_transaction
@@ -126,8 +126,8 @@ def open_cohort(clinic: Account, roster_id: str, recipient: bytes) -> HalfOpenin
         when = opens_at(roster.month)
         raise CohortNotOver("Wait until it is over everywhere.", opens_at=when)
     counted_in = _counted_in(clinic, roster)
-    key = services().keyholder.manifest().active_key
-    rows = [row for row in _tallies(roster, key.key_id) if row.pseudonym in counted_in]
+    rows = [row for row in _tallies(roster) if row.pseudonym in counted_in]
+    key = one_key({row.key_id for row in rows})
     members = [
         (pseudonym, [(row.day, row.recordings) for row in days])
         for pseudonym, days in groupby(rows, lambda row: str(row.pseudonym))
@@ -175,7 +175,7 @@ def _counted_in(clinic: Account, roster: Roster) -> set[str]:
     return named
 
 
-def _tallies(roster: Roster, key_id: str) -> list[Tally]:
+def _tallies(roster: Roster) -> list[Tally]:
     """Of everybody on the roster, with recordings in its month, in the order of a statement."""
     return list(
         db.session.scalars(
@@ -184,7 +184,6 @@ def _tallies(roster: Roster, key_id: str) -> list[Tally]:
             .where(
                 RosterMember.roster_id == roster.id,
                 Tally.day.between(*bounds_of(roster.month)),
-                Tally.key_id == key_id,
                 Tally.recordings > 0,
             )
             .order_by(Tally.pseudonym, Tally.day)

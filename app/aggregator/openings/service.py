@@ -7,7 +7,7 @@ stored nor logged. What the key holder decrypts is uniform, and useless without 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,23 @@ from app.aggregator.devices.keys import NotEnrolled
 from app.aggregator.ranges.service import KeyNotActive, RangeNotOpen, own_range
 from app.aggregator.services import services
 from app.aggregator.tables import Account, RangeState, Tally, db
-from app.common.problems import NotFound
+from app.common.problems import NotFound, Problem
 from crypto import hpke
 from crypto.encoding import b64u, new_id, sha256_hex
 from crypto.messages import Cell, RangeCheckStatement, Statement, TallyStatement
-from crypto.opening import blind_tallies, commit_digest
+from crypto.opening import blind_tallies, commit_digest, narrow_slot_bits
 from crypto.paillier import Ciphertext, PublicKey
 
 STATEMENT_SECONDS = 300
+
+
+class KeyMoving(Problem):
+    """Tallies of the scope are being moved to another Paillier key."""
+
+    slug = "key-moving"
+    title = "The counts are being moved to a new key"
+    status = 503
+    retry_after = 10
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,13 +67,14 @@ def open_tallies(collector: Account, cells: Sequence[AskedCell], recipient: byte
         NotEnrolled: the caller has no pinned key.
         InvalidEncoding: a day twice, too many days, or a recipient that is no X25519 key.
         PlaintextOutOfRange: more cells than fit in one opening.
+        KeyMoving: half of the scope is under another Paillier key.
         KeyholderUnavailable: its manifest is not at hand.
     """
     for pseudonym in {cell.pseudonym for cell in cells}:
         if not may_open(collector, pseudonym):
             raise NotFound("There is no such patient, or none who consents to you.")
-    key = services().keyholder.manifest().active_key
-    held = _tallies(cells, key)
+    held = _tallies(cells)
+    key = one_key({row.key_id for row in held.values() if row.recordings})
     stated, tallies = [], []
     for cell in cells:
         rows = [(day, held.get((cell.pseudonym, day))) for day in cell.days]
@@ -74,9 +84,11 @@ def open_tallies(collector: Account, cells: Sequence[AskedCell], recipient: byte
                 days=tuple((day, row.recordings if row else 0) for day, row in rows),
             )
         )
-        tallies.append([key.stored(row.ciphertext) for _, row in rows if row])
-    blinded, blind = blind_tallies(key, tallies)
+        tallies.append([key.stored(row.ciphertext) for _, row in rows if row and row.recordings])
+    slot_bits = narrow_slot_bits([cell.recordings for cell in stated])
+    blinded, blind = blind_tallies(key, tallies, slot_bits)
     statement = TallyStatement(
+        slot_bits=slot_bits,
         ciphertext_sha256=sha256_hex(blinded.to_wire()),
         cells=tuple(stated),
         **common_fields(collector, recipient, key.key_id),
@@ -106,14 +118,26 @@ def open_range_check(doctor: Account, range_id: str, recipient: bytes) -> HalfOp
     return half_opening(statement, commit_digest(found.digest))
 
 
-def _tallies(cells: Sequence[AskedCell], key: PublicKey) -> dict[tuple[str, str], Any]:
+def one_key(key_ids: Collection[str]) -> PublicKey:
+    """The key of tallies that are opened together, which is the active one where there are none.
+
+    Raises KeyMoving: they are under several, or under one that is gone.
+    """
+    if not key_ids:
+        return services().keyholder.manifest().active_key
+    key = services().keyholder.key_in_use(next(iter(key_ids))) if len(key_ids) == 1 else None
+    if key is None:
+        raise KeyMoving("Try again in a minute.")
+    return key
+
+
+def _tallies(cells: Sequence[AskedCell]) -> dict[tuple[str, str], Any]:
     """Number and ciphertext of each tally, read together so that they belong together."""
     days = [day for cell in cells for day in cell.days]
     rows = db.session.execute(
-        select(Tally.pseudonym, Tally.day, Tally.recordings, Tally.ciphertext).where(
+        select(Tally.pseudonym, Tally.day, Tally.key_id, Tally.recordings, Tally.ciphertext).where(
             Tally.pseudonym.in_({cell.pseudonym for cell in cells}),
             Tally.day.between(min(days), max(days)),
-            Tally.key_id == key.key_id,
         )
     )
     return {(row.pseudonym, row.day): row for row in rows}
