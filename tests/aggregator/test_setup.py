@@ -76,6 +76,7 @@ def test_without_secrets_it_does_not_start(fresh: AggregatorConfig) -> None:
         create_background_app(fresh)
 
 
+@pytest.mark.usefixtures("keyholder")
 def test_an_older_database_is_not_ready(config: AggregatorConfig) -> None:
     downgrade("aggregator", config.database_url)
     app = create_app(config)
@@ -100,6 +101,7 @@ def test_migrations_up_down_and_up_again(
     check("aggregator", url, db.metadata)
 
 
+@pytest.mark.usefixtures("keyholder")
 def test_demonstration_accounts_are_made_once(config: AggregatorConfig) -> None:
     made = init.make_demo_accounts(config)
     assert [account.kind for account in made] == list(AccountKind)
@@ -133,6 +135,7 @@ def test_the_command_prints_the_accounts_the_first_time_only(fresh: AggregatorCo
     assert run("--demo-accounts") == ""
 
 
+@pytest.mark.usefixtures("keyholder")
 def test_an_operator_is_made_by_command(config: AggregatorConfig) -> None:
     password = make_operator(config, "op-night")
     with pytest.raises(OperatorNotMade, match="already"):
