@@ -7,6 +7,7 @@ takes somebody whom the victim granted, and time.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from crypto.slots import Counts
 from tests.attacks.thief import Thief, impostor
 from tests.keyholder.test_recoveries import Attempt, recovered
 from tests.keyholder.world import Party, Tally, World, slug
+from tests.support.authenticator import Passkey
 
 COUNTS = Counts(sound=2, rate=1)
 HOUR = 3600
@@ -243,3 +245,31 @@ def test_a_doctor_of_the_victims_and_a_together(
     attempt.wait()
     assert slug(attempt.complete()) == "200"
     assert world.ask(recovered(attempt, victim), tally).counts() == [COUNTS]
+
+
+# A session key of the victim's passkey
+
+
+def test_a_stolen_session_key_after_its_hour(world: World, thief: Thief) -> None:
+    """No opening. Accepted: what says itself when it was signed; a device for a day, and in sight.
+
+    A grant may be delivered late and a device is taken in by the new one, so their own time counts.
+    """
+    passkey = Passkey("127.0.0.1", "http://127.0.0.1:8000")
+    now, collector = int(time.time()), new_id()
+    victim = Party(CollectorKind.PATIENT, collector, passkey.session(collector))
+    assert world.client.post("/v1/enrolments", json=world.enrolment(victim)).status_code == 201
+    tally = world.tally_of(victim, 3, COUNTS)
+    stolen = replace(victim, key=passkey.session(collector, now - 3 * HOUR))
+    assert slug(world.ask(stolen, tally).send()) == "expired"
+    asked = world.log_request(stolen)
+    assert slug(world.client.post("/v1/log", json={"request": asked.sign(stolen.key)})) == "expired"
+    second = impostor(victim)
+    for iat, expected in ((now, "expired"), (now - 150 * 60, "201")):
+        body = world.device(stolen, second, iat=iat)
+        assert slug(world.client.post("/v1/devices", json=body)) == expected
+    assert [entry.kind for entry in world.log(victim)][-1] is LogKind.DEVICE
+    assert slug(world.remove(victim, second)) == "200"
+    two_days = replace(victim, key=passkey.session(collector, now - 48 * HOUR))
+    body = world.device(two_days, impostor(victim), iat=now - 48 * HOUR + 60)
+    assert slug(world.client.post("/v1/devices", json=body)) == "expired"
