@@ -10,12 +10,13 @@ from typing import Any, Self
 import httpx
 
 from client.errors import BadAnswer, NotLoggedIn, ProfileError
-from client.manifest import fetch_manifest, fetch_signed_manifest
+from client.manifest import fetch_manifest, fetch_signed_manifest, known_key
 from client.profile import Identity, Profile
 from client.service import Service, field
 from crypto.encoding import check_id, sha256_hex
 from crypto.jws import thumbprint
 from crypto.messages import Enrolment, EnrolmentProof
+from crypto.paillier import PublicKey
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 """Seconds. An opening or an answer under load may take several; connecting may not."""
@@ -39,12 +40,28 @@ class Collector:
         self.identity = profile.identity()
         self._http = http or httpx.Client(timeout=TIMEOUT)
         self.keyholder = Service("key holder", self.identity.keyholder_url, self._http)
-        self.manifest, self.manifest_key = fetch_signed_manifest(
-            self.keyholder, self.identity.fingerprint, now()
-        )
+        self.fetch_manifest()
         self.aggregator = Service("aggregator", self.manifest.aggregator_url, self._http)
         self.aggregator.token = profile.token()
         self._collector: str | None = None
+
+    def fetch_manifest(self) -> None:
+        """The manifest as it is now: the key holder's keys change rarely, but they do."""
+        self.manifest, self.manifest_key = fetch_signed_manifest(
+            self.keyholder, self.identity.fingerprint, now()
+        )
+
+    def paillier_key(self, key_id: str) -> PublicKey:
+        """The key of an opening, which may be retired, or newer than this session."""
+        key = known_key(self.manifest, key_id)
+        if key is None:
+            self.fetch_manifest()
+            key = known_key(self.manifest, key_id)
+        if key is None:
+            raise BadAnswer(
+                "The opening is under a key that the key holder's manifest does not have."
+            )
+        return key
 
     @classmethod
     def register(

@@ -74,6 +74,7 @@ def set_range(
 
 def propose(collector: Collector, pseudonym: str, healthy: HealthyRange) -> str:
     """Encrypts the limits under the key holder's key, signs them and sends them."""
+    collector.fetch_manifest()
     key = collector.manifest.active_key
     packed = pack_range(key.bits, healthy.threshold, healthy.lo, healthy.hi)
     signed = RangeProposal(

@@ -15,6 +15,7 @@ from flask.typing import ResponseReturnValue
 from app.common.database import in_transaction
 from app.common.requests import require_service
 from app.keyholder.context import keyholder
+from app.keyholder.restored import is_restored
 from app.keyholder.served import Batch, keep, recall
 from app.keyholder.sessions import SessionEnded, add_session, end_session, held_session
 from app.keyholder.tables import db
@@ -23,7 +24,7 @@ from crypto.comparison.batches import decode_request
 from crypto.comparison.parameters import MAX_ITEMS, Layout, Parameters
 from crypto.comparison.session import GarblerSession, accept_session
 from crypto.encoding import sha256_hex
-from crypto.errors import SealBroken, TransferCheckFailed
+from crypto.errors import SealBroken
 from crypto.keyholder.fast import FastResponder
 from crypto.messages import Audience
 from crypto.paillier import PublicKey
@@ -51,7 +52,7 @@ def compare() -> ResponseReturnValue:
     keys.in_use(batch.request.key_id)
     try:
         return _reply(_serve(batch))
-    except (TransferCheckFailed, SealBroken) as error:
+    except SealBroken as error:
         name = batch.request.name.session
         _log.warning("session %s of comparisons is ended: %s", name, error)
         in_transaction(db, lambda: end_session(name))
@@ -72,7 +73,8 @@ def _serve(batch: Batch) -> bytes:
     if isinstance(ready, bytes):
         return ready
     if ready is None:
-        raise TransferCheckFailed("the transferred columns do not agree")
+        _log.warning("session %s of comparisons is ended", batch.request.name.session)
+        raise SessionEnded("The transferred columns do not agree: open a new session.")
     served = responder.answer(ready, batch.request)
     return in_transaction(db, lambda: keep(batch, served))
 
@@ -86,6 +88,9 @@ def _known_or_session(batch: Batch, responder: FastResponder) -> bytes | Garbler
     known = recall(batch)
     if known is not None:
         return known
+    b = keyholder()
+    if batch.request.key_id in b.keys.retired and is_restored(b.config.secrets):
+        raise SessionEnded("What was served under this key is not remembered: use the active one.")
     name = batch.request.name.session
     session = held_session(name)
     if responder.agrees(session, batch.request):

@@ -16,6 +16,7 @@ from app.common.problems import Problem
 from app.common.requests import require_service
 from app.keyholder.context import keyholder
 from app.keyholder.openings import NotServed
+from app.keyholder.restored import is_restored
 from app.keyholder.tables import ServedTally, db
 from crypto.encoding import sha256_hex
 from crypto.errors import ForeignKey
@@ -53,10 +54,14 @@ def move() -> ResponseReturnValue:
 
 def _close(asked: MoveRequest, sha256: str) -> None:
     """Raises NotServed or AlreadyMoved with the index of the tally."""
+    forgetful = is_restored(keyholder().config.secrets)
     held = _locked(asked, asked.source)
     begun = _locked(asked, asked.target)
     for item, one in enumerate(asked.tallies):
         tally, new = held.get(_day(one)), begun.get(_day(one))
+        if forgetful:
+            tally = tally or _remembered(one, asked.source)
+            tally.served = max(tally.served, one.number)
         if tally is None or one.number > tally.served:
             raise NotServed("More recordings than were compared of this day.", item=item)
         if tally.moved_by == sha256:
@@ -69,6 +74,13 @@ def _close(asked: MoveRequest, sha256: str) -> None:
                 pseudonym=one.pseudonym, day=one.day, key_id=asked.target, served=one.number
             )
         )
+
+
+def _remembered(one: MovedTally, key_id: str) -> ServedTally:
+    """The row of a tally that was first served after the backup."""
+    row = ServedTally(pseudonym=one.pseudonym, day=one.day, key_id=key_id, served=one.number)
+    db.session.add(row)
+    return row
 
 
 def _locked(asked: MoveRequest, key_id: str) -> dict[tuple[str, str], ServedTally]:

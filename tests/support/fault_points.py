@@ -40,6 +40,13 @@ BATCH_SERVED = "batch-served"
 BATCH_ANSWERED = "batch-answered"
 TALLIES_ADVANCING = "tallies-advancing"
 BATCH_SETTLED = "batch-settled"
+MOVE_CHOSEN = "move-chosen"
+MOVE_KEPT = "move-kept"
+MOVE_CLOSING = "move-closing"
+MOVE_CLOSED = "move-closed"
+MOVE_ANSWERED = "move-answered"
+MOVE_REPLACING = "move-replacing"
+MOVE_IN_FORCE = "move-in-force"
 
 
 class Faults:
@@ -111,10 +118,12 @@ def install(module: str, arguments: list[str]) -> None:
         wrap(lifecycle, "register_upload", before=UPLOAD_STORED, after=UPLOAD_REGISTERED)
         wrap(lifecycle, "accept_report", before=REPORT_ARRIVED, after=REPORT_ACCEPTED)
     elif "wsgi:keyholder" in words:
-        from app.keyholder import comparisons
+        from app.keyholder import comparisons, moves
 
         wrap(comparisons, "keep", before=BATCH_COMPUTED, after=BATCH_SERVING)
         wrap(comparisons, "_serve", after=BATCH_SERVED)
+        wrap(moves, "_close", after=MOVE_CLOSING)
+        wrap(moves, "answer_move", before=MOVE_CLOSED)
     elif "workers.inference.celery" in words:
         from workers.inference import judge
         from workers.inference.aggregator_client import AggregatorClient
@@ -126,12 +135,16 @@ def install(module: str, arguments: list[str]) -> None:
             judge.Judge.load = classmethod(_no_models)
     elif "workers.aggregation.celery" in words:
         from app.aggregator.keyholder_client import KeyholderClient
-        from workers.aggregation import assigning, counting, settling
+        from workers.aggregation import assigning, counting, moved_items, moving, settling
 
         wrap(assigning, "_assign", after=BATCH_ASSIGNED)
         wrap(KeyholderClient, "compare", before=REQUEST_KEPT, after=BATCH_ANSWERED)
         wrap(settling, "_advance", after=TALLIES_ADVANCING)
         wrap(counting, "settle", after=BATCH_SETTLED)
+        wrap(moving, "_taken", after=MOVE_CHOSEN)
+        wrap(KeyholderClient, "move", before=MOVE_KEPT, after=MOVE_ANSWERED)
+        wrap(moved_items, "replace", after=MOVE_REPLACING)
+        wrap(moving, "move_some", after=MOVE_IN_FORCE)
 
 
 def _no_models(_: type) -> None:

@@ -26,6 +26,17 @@ export function currentManifest() {
   return current;
 }
 
+/** The manifest as it is now: keys change rarely, and never while somebody waits for a page. */
+export function freshManifest() {
+  current = undefined;
+  return currentManifest();
+}
+
+/** The Paillier key of that id, which may be newer than this visit; undefined if there is none. */
+export async function paillierKey(id) {
+  return (await currentManifest()).paillierKey(id) ?? (await freshManifest()).paillierKey(id);
+}
+
 async function fetched() {
   const pinned = await pinnedFingerprint(page.keyholder.url, page.keyholder.fingerprint);
   return verifiedManifest(await keyholder.get("/v1/manifest"), pinned);

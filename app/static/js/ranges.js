@@ -6,7 +6,7 @@
 
 import { b64u, newId } from "./bytes.js";
 import { HushbeatError } from "./errors.js";
-import { currentManifest } from "./manifest.js";
+import { freshManifest } from "./manifest.js";
 import { openRangeCheck } from "./openings.js";
 import { now, pause } from "./page.js";
 import { aggregator } from "./servers.js";
@@ -24,7 +24,7 @@ const PATIENCE_MS = 180_000;
 
 /** Proposes a range: threshold on the sound score, limits of the heart rate in tenths of bpm. */
 export async function propose(keys, pseudonym, { threshold, lo, hi }) {
-  const { paillier } = await currentManifest();
+  const { paillier } = await freshManifest();
   const bounds = packRange(paillier.bits, { threshold, lo, hi });
   await pause(0); // encrypting takes a moment: let the page draw before
   await ready(keys);
