@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app.aggregator.tables import AccountKind
 from tests.aggregator.cast import Browser, Caller, Cast, Worker, sealed
 
 PATH_PARTS = ["a" * 32, "%00", "%ff", "..%2f..", "x" * 3_000, "%F0%9F%92%94", "'--", "-1"]
@@ -24,6 +25,17 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("DELETE", f"/api/consents/{ID}"): {"revocation": "x"},
     ("POST", f"/api/patients/{ID}/ranges"): {"range": "x"},
     ("POST", f"/api/ranges/{ID}/decision"): {"accept": True, "digest": "A" * 43},
+    ("POST", "/api/devices/requests"): {"key": {}, "type": "software", "label": "x"},
+    ("POST", f"/api/devices/requests/{ID}/approval"): {"device": "x"},
+    ("DELETE", f"/api/devices/requests/{ID}"): {},
+    ("POST", "/api/devices"): {"device": "x", "proof": "x"},
+    ("POST", "/api/devices/removals"): {"removal": "x"},
+    ("POST", "/api/recoveries"): {"recovery": "x"},
+    ("POST", f"/api/recoveries/{ID}/approvals"): {"approval": "x"},
+    ("POST", f"/api/recoveries/{ID}/cancellation"): {"cancel": "x"},
+    ("POST", f"/api/recoveries/{ID}/completion"): {"receipt": "x"},
+    ("POST", "/api/rosters"): {"roster": "x"},
+    ("POST", "/api/cohort-openings"): {"roster": ID, "recipient": "x"},
     ("POST", f"/internal/recordings/{ID}/lease"): {},
     ("POST", f"/internal/recordings/{ID}/report"): {"report": "x"},
     ("POST", f"/internal/recordings/{ID}/release"): {"lease": ID},
@@ -49,7 +61,9 @@ def paths(app: Flask) -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def callers(either_app: Flask, worker_keys: Any) -> list[Any]:
     cast = Cast(either_app)
-    return [cast.patient, cast.doctor, Worker(either_app, worker_keys[1])]
+    clinic = Caller(either_app, AccountKind.CLINIC, "Clinic")
+    people = [cast.patient, cast.doctor, clinic, cast.operator]
+    return [*people, Worker(either_app, worker_keys[1])]
 
 
 def test_every_endpoint_is_here(either_app: Flask) -> None:
@@ -68,10 +82,10 @@ def test_odd_addresses_and_queries(either_app: Flask, callers: list[Any]) -> Non
 
 
 def test_odd_bodies(either_app: Flask, callers: list[Any]) -> None:
-    patient, doctor, worker = callers
+    *people, worker = callers
     for (method, path), body in BODIES.items():
         for field, value in itertools.product((*body, "unknown"), VALUES):
-            for caller in (patient, doctor) if path.startswith("/api") else (worker,):
+            for caller in people if path.startswith("/api") else (worker,):
                 answer = caller.call(method, path, body | {field: value})
                 assert answer.status_code < 500, (path, field, value, answer.text)
 
