@@ -171,6 +171,21 @@ def test_recovery_with_doctors_whom_the_victim_did_not_choose(
     assert own_key_only(world, victim, tally)
 
 
+def test_recovery_by_a_doctor_alone(
+    attempt: Attempt, world: World, victim: Party, tally: Tally
+) -> None:
+    """Nothing: one doctor whom the victim granted is one approval, however often."""
+    doctor = world.enrolled(CollectorKind.DOCTOR)
+    world.granted(victim, doctor)
+    for signer in (doctor, world.with_device(doctor)):
+        answer = attempt.by(signer)
+        assert answer.json is not None
+        assert answer.json["approvals"] == [doctor.collector]
+        assert answer.json["completes_at"] is None
+    assert slug(attempt.complete()) == "recovery-waiting"
+    assert own_key_only(world, victim, tally)
+
+
 def test_recovery_shortened(
     attempt: Attempt, world: World, thief: Thief, victim: Party, tally: Tally
 ) -> None:
