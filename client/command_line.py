@@ -278,7 +278,11 @@ def _columns(recordings: object, sound: object, rate: object) -> str:
 
 
 def _warn_of_closed_days(opened: Sequence[openings.Opened]) -> None:
-    closed = sum(len(one.closed) for one in opened)
+    denied = sum(one.denied for one in opened)
+    if denied:
+        patients = "1 patient" if denied == 1 else f"{denied} patients"
+        print(f"The key holder finds no consent of {patients} any more.", file=sys.stderr)
+    closed = sum(len(one.closed) for one in opened if not one.denied)
     if closed:
         days = "1 day" if closed == 1 else f"{closed} days"
         print(

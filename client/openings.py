@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 from client.collector import Collector, now
 from client.errors import BadAnswer, Refused, WindowEmpty
-from client.manifest import known_key
 from client.service import field
 from crypto.encoding import b64u, check_day, sha256_hex, unb64u
 from crypto.errors import InvalidEncoding
@@ -47,7 +46,8 @@ class Opened:
 
     `recordings`: how many were counted; `sound`, `rate`: how many of them were abnormal by sound
     and by heart rate, on `days`. `closed`: days that the key holder does not open now, because the
-    aggregator counts more recordings in them than were compared.
+    aggregator counts more recordings in them than were compared. All are closed, and it is
+    `denied`, if the key holder finds no consent of this patient, but of others in the same opening.
     """
 
     pseudonym: str
@@ -56,6 +56,7 @@ class Opened:
     sound: int
     rate: int
     closed: tuple[str, ...] = ()
+    denied: bool = False
 
     def __repr__(self) -> str:
         return "Opened"
@@ -108,8 +109,8 @@ def open_patients(
 def open_scopes(collector: Collector, scopes: Sequence[Scope]) -> list[Opened]:
     """Opens scopes in their order, as many at once as a ciphertext and a request hold.
 
-    What is too long, or refused because not all of it was compared, is opened in parts: only what
-    has to be stays closed.
+    What is too long, or refused because not all of it was compared or consented to, is opened in
+    parts: only what has to be stays closed.
 
     Raises OpeningMismatch if an answer cannot be a count, SealBroken if one was altered on its
     way, NotFound or Refused if a server denies it (no grant, or a revoked one).
@@ -162,13 +163,28 @@ def _open_served(
         try:
             return list(_open_together(collector, scopes))
         except Refused as refused:
+            refusals.times += 1
+            denied = refused.problem.get("pseudonym")
+            others = [scope for scope in scopes if scope.pseudonym != denied]
+            if refused.slug == "not-granted" and 0 < len(others) < len(scopes):
+                if refusals.times >= _MOST_REFUSED:
+                    raise
+                rest = iter(_open_served(collector, others, refusals))
+                return [_denied(one) if one.pseudonym == denied else next(rest) for one in scopes]
             if refused.slug != "not-served":
                 raise
-            refusals.times += 1
             if days == 1 or refusals.times >= _MOST_REFUSED:
-                return [Opened(one.pseudonym, (), 0, 0, 0, closed=one.days) for one in scopes]
+                return [_closed(one) for one in scopes]
     opened = [one for half in _halves(scopes) for one in _open_served(collector, half, refusals)]
     return opened if len(scopes) > 1 else [_joined(*opened)]
+
+
+def _closed(scope: Scope) -> Opened:
+    return Opened(scope.pseudonym, (), 0, 0, 0, closed=scope.days)
+
+
+def _denied(scope: Scope) -> Opened:
+    return replace(_closed(scope), denied=True)
 
 
 def _halves(scopes: Sequence[Scope]) -> tuple[Sequence[Scope], Sequence[Scope]]:
@@ -239,7 +255,7 @@ def read_half(
     """The aggregator's answer, as it was to be read at a moment."""
     token = field(answer, "statement", str)
     statement = Statement.verify(token, collector.manifest.statement_key, moment)
-    key = known_key(collector.manifest, statement.key_id)
+    key = collector.paillier_key(statement.key_id)
     ciphertext = _ciphertext(answer, statement)
     if (
         statement.collector != collector.pseudonym

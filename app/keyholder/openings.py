@@ -193,8 +193,12 @@ def _digest(claim: RangeCheckStatement) -> bytes:
 
 def _check_granted(pseudonyms: set[str], collector: Collector) -> None:
     foreign = pseudonyms - {collector.collector}
-    if foreign and foreign - granted_to(collector.collector, collector.thumbprint, foreign):
-        raise NotGranted("A patient of this scope has not granted it, or has taken it back.")
+    missing = foreign and foreign - granted_to(collector.collector, collector.thumbprint, foreign)
+    if missing:
+        raise NotGranted(
+            "A patient of this scope has not granted it, or has taken it back.",
+            pseudonym=min(missing),
+        )
 
 
 def _check_counted(cells: tuple[Cell, ...], key_id: str) -> None:

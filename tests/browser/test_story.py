@@ -215,6 +215,34 @@ def test_a_recording_that_arrived_damaged_is_sent_again(
 _UPLOADS = re.compile("/api/recordings/[0-9a-f]{32}")
 
 
+def test_a_consent_that_the_aggregator_does_not_know_to_be_gone_closes_nobody_else(
+    window: Window, running_system: LocalSystem, recordings: Recordings, complaints: Complaints
+) -> None:
+    complaints.allow("403")
+    complaints.allow("net::ERR_FAILED")
+    base = running_system.aggregator_url
+    doctor = Doctor(window(), base)
+    doctor.register("Doctor B")
+    code = doctor.code()
+    for name in ("Patient A", "Patient C"):
+        patient = Patient(window(), base)
+        patient.register(name)
+        patient.allow(code, "Doctor B")
+        patient.choose([recordings.murmur(f"{name}.wav")])
+        patient.send()
+        patient.expect_card(f"{name}.wav", "Counted")
+    patient.page.route("**/api/consents/*", lambda route: route.abort())
+    patient.open("/doctors")
+    with patient.page.expect_response(f"{running_system.keyholder_url}/v1/revocations"):
+        patient.page.get_by_role("button", name="Take back the consent for Doctor B").click()
+        patient.page.get_by_role("button", name="Yes, take back").click()
+    doctor.open("/patients")
+    assert doctor.row("Patient A")["sound"] == "1"
+    assert doctor.row("Patient C")["sound"] == "–"
+    gone = doctor.page.locator("#patients tr", has_text="Patient C")
+    expect(gone).to_contain_text("The key holder finds no consent for this.")
+
+
 def test_a_day_that_the_key_holder_refuses_closes_no_other(
     window: Window, running_system: LocalSystem, recordings: Recordings, complaints: Complaints
 ) -> None:

@@ -83,8 +83,10 @@ def answer(status: int = 200, **fields: object) -> httpx.Response:
     return httpx.Response(status, json=fields)
 
 
-def problem(status: int, slug: str, detail: str = "Try something else") -> httpx.Response:
-    content = {"type": f"urn:hushbeat:problem:{slug}", "title": "No", "detail": detail}
+def problem(
+    status: int, slug: str, detail: str = "Try something else", **members: str
+) -> httpx.Response:
+    content = {"type": f"urn:hushbeat:problem:{slug}", "title": "No", "detail": detail} | members
     return httpx.Response(
         status,
         content=json.dumps(content | {"status": status}),

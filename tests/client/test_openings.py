@@ -53,6 +53,7 @@ class OpeningServers(FakeServers):
         self.value_jti: str | None = None
         self.recordings = {DAY: RECORDINGS}
         self.not_compared: set[str] = set()
+        self.revoked: set[str] = set()
         self.more: dict[str, str] = {}
         self.digest_of_a = self.digest_of_b = bytes(range(32))
         self.on["POST /api/openings"] = self._first_half
@@ -131,6 +132,8 @@ class OpeningServers(FakeServers):
             info = value_info(statement.jti)
             return answer(sealed_value=b64u(seal(statement.recipient, info, self.digest_of_b)))
         assert isinstance(statement, TallyStatement)
+        if denied := {cell.pseudonym for cell in statement.cells} & self.revoked:
+            return problem(403, "not-granted", pseudonym=min(denied))
         if {day for cell in statement.cells for day, _ in cell.days} & self.not_compared:
             return problem(422, "not-served")
         number = self.paillier.decrypt(self.paillier.public.parse(unb64u(sent["ciphertext"])))
@@ -331,6 +334,21 @@ def test_the_key_holder_is_not_asked_for_ever(
     ]
     groups = -(-len(days) // 21)  # cells under a key of 1024 bits; each is asked for once at least
     assert servers.openings() <= 32 + groups
+
+
+def test_who_took_the_consent_back_closes_nobody_else(
+    servers: OpeningServers, collector: Collector
+) -> None:
+    """The key holder may know of it before the aggregator does."""
+    gone, other, last = (Scope(new_id(), (DAY,)) for _ in range(3))
+    servers.revoked = {gone.pseudonym, last.pseudonym}
+    opened = open_scopes(collector, [gone, other, last])
+    assert [(one.pseudonym, one.closed, one.denied) for one in opened] == [
+        (gone.pseudonym, (DAY,), True),
+        (other.pseudonym, (), False),
+        (last.pseudonym, (DAY,), True),
+    ]
+    assert (opened[1].recordings, opened[1].sound, opened[1].rate) == (RECORDINGS, SOUND, RATE)
 
 
 def test_another_refusal_is_no_closed_day(servers: OpeningServers, collector: Collector) -> None:

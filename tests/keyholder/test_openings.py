@@ -65,7 +65,9 @@ def test_a_grant_for_one_patient_is_none_for_another(
     world: World, tally: Tally, doctor: Party, other_patient: Party
 ) -> None:
     foreign = world.tally_of(other_patient, 1, Counts(0, 0))
-    assert slug(world.ask(doctor, tally, foreign).send()) == "not-granted"
+    refused = world.ask(doctor, tally, foreign).send()
+    assert slug(refused) == "not-granted"
+    assert refused.get_json()["pseudonym"] == other_patient.collector
 
 
 def test_a_revoked_grant_opens_nothing(

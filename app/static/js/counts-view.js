@@ -29,6 +29,7 @@ export function showCounts(cells) {
 
 /** What of these cells could not be opened, in a sentence; mostly nothing. */
 export function noteOn(cells) {
+  if (cells.some((cell) => cell.denied)) return t("error.not-granted");
   const closed = cells.reduce((sum, cell) => sum + cell.closed.length, 0);
   return closed > 0 ? tn("counts.closed", closed) : "";
 }

@@ -7,7 +7,7 @@
 import { b64u, bitLength, concat, hex, sha256Hex, toBigInt, unb64u, utf8 } from "./bytes.js";
 import { HushbeatError } from "./errors.js";
 import { verify } from "./jws.js";
-import { COUNT_SLOT_BITS, currentManifest, maxCells } from "./manifest.js";
+import { COUNT_SLOT_BITS, currentManifest, maxCells, paillierKey } from "./manifest.js";
 import { page } from "./page.js";
 import { blindInfo, oneTimeRecipient, valueInfo } from "./sealing.js";
 import { aggregator, keyholder } from "./servers.js";
@@ -29,7 +29,8 @@ const RANGE_COMMITMENT = "hushbeat/range-check/commitment/v1\0";
  * Opens cells `[{pseudonym, days: [day]}]`, as many at once as one ciphertext and one request hold.
  * Answers one `{pseudonym, days, recordings, sound, rate, closed}` a cell, in the same order.
  * `closed` are days that the key holder does not open now, because the aggregator counts more
- * recordings in them than were compared; the numbers are of the other `days`.
+ * recordings in them than were compared; the numbers are of the other `days`. All of a cell's are
+ * closed, and it is `denied`, if the key holder finds no consent of its patient, but of others.
  */
 export async function openTallies(keys, cells) {
   const { maxCells } = await currentManifest();
@@ -63,8 +64,14 @@ async function openWhatIsServed(keys, cells, refused) {
     try {
       return await openTogether(keys, cells);
     } catch (error) {
-      if (error.code !== "not-served") throw error;
       refused.times += 1;
+      const others = cells.filter(({ pseudonym }) => pseudonym !== error.pseudonym);
+      if (error.code === "not-granted" && 0 < others.length && others.length < cells.length) {
+        if (refused.times >= MOST_REFUSED) throw error;
+        const open = await openWhatIsServed(keys, others, refused);
+        return cells.map((cell) => (others.includes(cell) ? open.shift() : deniedCell(cell)));
+      }
+      if (error.code !== "not-served") throw error;
       if (days === 1 || refused.times >= MOST_REFUSED) return cells.map(closedCell);
     }
   }
@@ -95,6 +102,10 @@ function joined(one, other) {
 
 function closedCell({ pseudonym, days }) {
   return { pseudonym, days: [], recordings: 0, sound: 0, rate: 0, closed: days };
+}
+
+function deniedCell(cell) {
+  return { ...closedCell(cell), denied: true };
 }
 
 async function openTogether(keys, cells) {
@@ -136,7 +147,7 @@ export async function askHalf(keys, path, scope) {
 export async function readHalf(keys, answer, recipient) {
   const manifest = await currentManifest();
   const statement = await verify(answer.statement, "hushbeat-statement", manifest.statementKey);
-  const key = manifest.paillierKey(statement.key_id);
+  const key = await paillierKey(statement.key_id);
   const isOther = isAboutCiphertext(statement)
     ? statement.ciphertext_sha256 !== (await sha256Hex(unb64u(answer.ciphertext)))
     : answer.ciphertext !== undefined;
