@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_ARGS ?=
+SPREAD ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test test-all check bench bench-crypto lock train translations pictures clean
@@ -34,10 +35,10 @@ check: $(VENV)/.tests ## Style, types and import rules
 	@deploy/prepare peers
 
 test: check .venv-peers/.peers ## Everything that must pass: unit, property, protocol, processes, databases, browser
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-all: check .venv-peers/.peers ## The same with the long seeds and the exhaustive comparisons
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SPREAD)
 
 .venv-training/.training: models/requirements.txt models/torch.txt
 	@deploy/prepare training
