@@ -9,7 +9,15 @@ from sqlalchemy import func, select
 
 from app.aggregator.keyholder_client import KeyholderUnavailable
 from app.aggregator.services import services
-from app.aggregator.tables import Range, RangeState, Recording, RecordingState, WorkerSighting, db
+from app.aggregator.tables import (
+    Range,
+    RangeState,
+    Recording,
+    RecordingState,
+    Tally,
+    WorkerSighting,
+    db,
+)
 from app.common.database import in_transaction
 from app.common.problems import InvalidRequest
 
@@ -62,6 +70,7 @@ class Overview:
     Attributes:
         waiting: QUEUED, LEASED and REPORTED recordings.
         ranges_waiting: proposed ranges whose bounds are not compared yet.
+        left_to_move: tallies, ranges in force and reports under a Paillier key that was retired.
         uploaded_last_hour, finished_last_hour: recordings.
         finished_last_day: recordings by their last state.
         failures: of the last day, most frequent first.
@@ -71,6 +80,7 @@ class Overview:
 
     waiting: tuple[Waiting, ...]
     ranges_waiting: int
+    left_to_move: int
     uploaded_last_hour: int
     finished_last_hour: int
     finished_last_day: dict[RecordingState, int]
@@ -87,6 +97,7 @@ def overview() -> Overview:
         ranges_waiting=_number(
             select(func.count()).select_from(Range).where(Range.state == RangeState.PROPOSED)
         ),
+        left_to_move=_left_to_move(),
         uploaded_last_hour=_number(
             select(func.count()).select_from(Recording).where(Recording.uploaded_at > now - HOUR)
         ),
@@ -164,6 +175,21 @@ def _workers(now: int) -> tuple[Worker, ...]:
             seen_seconds=max(0, now - row.seen_at),
         )
         for row in rows
+    )
+
+
+def _left_to_move() -> int:
+    try:
+        key_id = services().keyholder.manifest().active_key.key_id
+    except KeyholderUnavailable:
+        return 0
+    return sum(
+        _number(select(func.count()).where(*which))
+        for which in (
+            (Tally.key_id != key_id,),
+            (Range.key_id != key_id, Range.state == RangeState.ACTIVE),
+            (Recording.key_id != key_id, Recording.state == RecordingState.REPORTED),
+        )
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 
 from app.aggregator.operations import overview, record_sighting
-from app.aggregator.tables import Recording, RecordingState, db
+from app.aggregator.tables import Recording, RecordingState, Tally, db
 from crypto.encoding import new_id
 from tests.aggregator.cast import Cast
 from tests.aggregator.conftest import Line
@@ -71,3 +71,20 @@ def test_a_key_holder_that_is_away_shows(app: Flask, line: Line) -> None:
     line.down = True
     with app.app_context():
         assert overview().keyholder_available is False
+
+
+def test_what_is_left_under_another_key_is_counted(either_app: Flask) -> None:
+    """Rows, not findings: how long a rotation of the key will take."""
+    with either_app.app_context():
+        assert overview().left_to_move == 0
+        db.session.add(
+            Tally(
+                pseudonym=new_id(),
+                day="2026-03-01",
+                key_id="0" * 64,
+                recordings=2,
+                ciphertext=b"under a retired key",
+            )
+        )
+        db.session.commit()
+        assert overview().left_to_move == 1

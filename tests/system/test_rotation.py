@@ -42,10 +42,11 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def turn(system: LocalSystem) -> str:
-    """Rotates; the worker starts anew, so that it need not wait for its manifest to age."""
+    """Rotates; who moves starts anew, so that it need not wait for its manifest to age."""
     folder = KeyholderConfig.from_environment(system.environment_of("keyholder")).secrets
     rotate(folder, passphrase(folder))
-    system.kill("aggregation")
+    for name in ("aggregation", "sweeper"):
+        system.kill(name)
     return KeyholderKeys.load(folder).paillier.public.key_id
 
 
