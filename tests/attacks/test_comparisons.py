@@ -205,8 +205,8 @@ def test_a_key_holder_set_back(
 ) -> None:
     """Accepted: where B's database is set back, what was served since is served once more.
 
-    Two answers then carry one mask, and their difference is that recording's finding: whoever
-    sets B back, by a backup that is older than what was served, owes A a stop before.
+    Two answers then carry one mask, and their difference is that recording's finding. So whoever
+    restores a backup tells B (`app.keyholder.restored`; see test_moves.py).
     """
     database, backup = Path(config.database_url.removeprefix("sqlite:///")), tmp_path / "backup"
     comparing = Comparing(world)

@@ -6,16 +6,23 @@ The tests decrypt with B's new key what the thief would read under a scope of it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from app.keyholder import restored
 from app.keyholder.keys import KeyholderKeys
 from app.keyholder.tables import ServedTally, db
+from config import KeyholderConfig
+from crypto.comparison.fast import Item
+from crypto.comparison.positions import RecordingPosition
 from crypto.keyholder.private_key import PrivateKey
 from crypto.moves import MovedTally, MoveRequest, decode_move, decode_moved, encode_move
 from crypto.paillier import Ciphertext
 from crypto.slots import ZONES, Counts, pack_report, split, zone_bits
+from tests.attacks.test_comparisons import copy
 from tests.attacks.thief import Thief, covered, mask, packed
+from tests.keyholder.comparing import Comparing
 from tests.keyholder.conftest import TEST_BITS
 from tests.keyholder.test_moves import MOVES, turn
 from tests.keyholder.world import DAY, Party, Tally, World, slug
@@ -111,3 +118,22 @@ def test_the_victims_tally_as_a_report(world: World, thief: Thief, tally: Tally)
     windows = split(number, zone, ZONES)
     assert windows[:2] == [part & (1 << 82) - 1 for part in split(covered(world, tally), zone, 2)]
     assert split(readable, zone, ZONES) == [40_000, 720, 720]
+
+
+def test_a_key_holder_that_knows_of_its_restore(
+    world: World, config: KeyholderConfig, thief: Thief, victim: Party, tmp_path: Path
+) -> None:
+    """Nothing: set back and told so, B compares nothing more under keys whose numbers it forgot."""
+    database, backup = Path(config.database_url.removeprefix("sqlite:///")), tmp_path / "backup"
+    comparing = Comparing(world)
+    at = RecordingPosition(victim.collector, DAY, 1)
+    copy(database, backup)
+    comparing.compare(comparing.recording(at, 65_535, 720))
+    copy(backup, database)
+    restored.begin(config)
+    later = Comparing(world)
+    for side in (comparing, later):
+        for item in (Item(at, None), side.recording(at)):
+            assert slug(side.send(side.request(item))) == "session-ended"
+    with world.app.app_context():
+        assert db.session.scalars(db.select(ServedTally)).all() == []
