@@ -10,6 +10,7 @@ same again and gets the same.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from itertools import groupby
 
 from flask import Blueprint, jsonify
@@ -23,7 +24,7 @@ from app.keyholder.collector_keys import lock_signer, pinned
 from app.keyholder.context import keyholder
 from app.keyholder.grants import granted_to
 from app.keyholder.log import Event, append
-from app.keyholder.openings import Presented, check_blinded, presented
+from app.keyholder.openings import BlindForgotten, Presented, check_blinded, presented
 from app.keyholder.tables import Collector, RosterMember, ServedTally, db
 from app.keyholder.tables import Roster as RosterRow
 from crypto.cohorts import CohortTerms, Members, members_hash, recordings_of
@@ -124,8 +125,10 @@ def _open(claim: CohortStatement, shown: Presented) -> bytes:
     ciphertext = private.public.parse(shown.ciphertext)
     terms = b.config.cohort_terms
     value = open_cohort(private, keys.masks, ciphertext, claim.roster, members, terms)
-    check_blinded(value, private.public.bits, cells=1)
-    sealed = seal(claim.recipient, value_info(claim.jti), value)
+    sealed = None
+    with suppress(BlindForgotten):
+        check_blinded(value, private.public.bits, cells=1)
+        sealed = seal(claim.recipient, value_info(claim.jti), value)
     kept = in_transaction(db, lambda: _keep(claim, shown, sealed))
     if isinstance(kept, Problem):
         raise kept
@@ -163,8 +166,11 @@ def _admitted(claim: CohortStatement, shown: Presented) -> Members | Problem:
     return members
 
 
-def _keep(claim: CohortStatement, shown: Presented, sealed: bytes) -> bytes | Problem:
+def _keep(claim: CohortStatement, shown: Presented, sealed: bytes | None) -> bytes | Problem:
     """Marks the roster opened, unless another statement was faster; returns what is to be sent.
+
+    So also where A did not blind (`sealed` is None): a refusal tells how large the sum is, and told
+    for free it would tell it of one group of patients and then of another.
 
     Grants are looked at again once the log is held: no opening stands in it after the revocation of
     a patient whom it counts in.
@@ -186,7 +192,7 @@ def _keep(claim: CohortStatement, shown: Presented, sealed: bytes) -> bytes | Pr
     for member in _rows_of(row.roster_id):
         if member.pseudonym in counted:
             member.epsilon = claim.epsilon
-    return sealed
+    return _not_blinded() if sealed is None else sealed
 
 
 def _events(claim: CohortStatement, shown: Presented, members: Members) -> list[Event]:
@@ -213,7 +219,13 @@ def _kept_answer(row: RosterRow, shown: Presented) -> bytes | None:
         return None
     if row.statement_sha256 != shown.statement_sha256:
         raise CohortOpened("It is opened once; its figure is where it was opened.")
+    if row.answer is None:
+        raise _not_blinded()
     return row.answer
+
+
+def _not_blinded() -> BlindForgotten:
+    return BlindForgotten("Tell the aggregator's operator; the roster is used up.")
 
 
 def _own_roster(roster: str, clinic: Collector) -> RosterRow:

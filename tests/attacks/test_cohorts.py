@@ -9,7 +9,7 @@ import pytest
 from crypto.cohorts import members_hash
 from crypto.encoding import sha256_hex
 from crypto.jws import CollectorKey
-from crypto.messages import CollectorKind
+from crypto.messages import CohortStatement, CollectorKind, LogKind
 from crypto.opening import blind_single
 from crypto.slots import Counts
 from tests.attacks.thief import Thief, packed
@@ -125,10 +125,8 @@ def test_another_number_in_place_of_the_cohort(
     public = world.keys.paillier.public
     single = clinic.tallies[patients[0].collector][0].ciphertext
     sent, blind = blind_single(public, single)
-    asked.statement = replace(
-        asked.statement,
-        ciphertext_sha256=sha256_hex(sent.to_wire()),  # type: ignore[call-arg]
-    )
+    assert isinstance(asked.statement, CohortStatement)
+    asked.statement = replace(asked.statement, ciphertext_sha256=sha256_hex(sent.to_wire()))
     asked.ciphertext, asked.blind = sent.to_wire(), blind
     value = int.from_bytes(asked.value(asked.send()), "big")
     number = (value - int.from_bytes(blind, "big")) % public.n
@@ -138,6 +136,39 @@ def test_another_number_in_place_of_the_cohort(
     assert (number + masks) % public.n == packed(world, COUNTS[0])
     assert number >> 300 != 0  # far above all counts
     assert slug(clinic.ask(roster).send()) == "cohort-opened"
+
+
+def test_refusals_that_tell_how_large_a_sum_is(
+    world: World,  # noqa: F811
+    clock: Clock,  # noqa: F811
+    clinic: Clinic,
+    patients: list[Party],
+) -> None:
+    """One bit about one group of patients, and no figure: the refusal is the roster's opening.
+
+    B refuses a sum without a blind if it is not below 0, so an A that takes a limit off it learns
+    on which side it is. For free, that would tell of everybody, and after a patient has taken the
+    consent back of everybody else, under the same noise: the difference is that patient's month.
+    """
+    roster = clinic.fixed(patients)
+    clock.set(AFTER)
+    public = world.keys.paillier.public
+    total = public.constant(0)
+    for patient in patients:
+        total = total.add(clinic.tallies[patient.collector][0].ciphertext)
+    asked = clinic.ask(roster)
+    limit = sum(counts.sound for counts in COUNTS)  # at least so many: so it is
+    sent = total.add_constant(-limit).rerandomised()
+    assert isinstance(asked.statement, CohortStatement)
+    asked.statement = replace(asked.statement, ciphertext_sha256=sha256_hex(sent.to_wire()))
+    asked.ciphertext = sent.to_wire()
+    for _ in range(2):
+        assert slug(asked.send()) == "blind-forgotten"
+    assert slug(clinic.ask(roster).send()) == "cohort-opened"
+    revoked = world.revoke(clinic.grants[patients[0].collector], patients[0])
+    assert slug(revoked) == "200"
+    assert slug(clinic.ask(roster).send()) == "cohort-opened"
+    assert [entry.kind for entry in world.log(patients[1])][-1] is LogKind.COHORT
 
 
 def test_a_doctor_or_patient_with_a_roster(
