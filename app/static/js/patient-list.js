@@ -47,6 +47,7 @@ async function show() {
     for (const { pseudonym } of patients) {
       const days = await daysWithRecordings({ ...period, pseudonym });
       if (days.length > 0) cells.push({ pseudonym, days });
+      else filled(rows.get(pseudonym), { recordings: number(0) });
     }
     const opened = cells.length > 0 ? await openTallies(identity.keys, cells) : [];
     if (turn !== newest) return;
@@ -63,8 +64,7 @@ async function show() {
 function rowOf({ pseudonym, display_name: name, range }) {
   const row = fromTemplate("patient-row", { name, range: t(`range.${rangeWord(range)}`) });
   part(row, "name").href = `/patients/${pseudonym}`;
-  const none = here ? number(0) : "–";
-  return filled(row, { recordings: none, sound: "–", rate: "–" });
+  return filled(row, { recordings: "–", sound: "–", rate: "–" });
 }
 
 function filled(row, texts) {
