@@ -1,10 +1,10 @@
 /** The account's page: login name, this browser's key, the code of a doctor or clinic. */
 
-import "./copy.js";
-import { doctorCode } from "./jws.js";
+import { offerToCopy, showOwnCode } from "./copy.js";
 import { byId, t } from "./page.js";
 import { start } from "./start.js";
 
+offerToCopy("login-name");
 const identity = await start();
 const state = byId("key-state");
 if (state && identity) {
@@ -13,5 +13,5 @@ if (state && identity) {
   state.dataset.tone = here ? "good" : "bad";
 }
 if (byId("doctor-code") && identity && identity.state !== "elsewhere") {
-  byId("doctor-code").textContent = await doctorCode(identity.keys.root);
+  await showOwnCode(identity.keys.root);
 }

@@ -1,8 +1,7 @@
 /** The clinic's page: own code, the roster of a month, and the figures of months that are over. */
 
-import "./copy.js";
 import { bringRosters, fixRoster, isKept, openCohort, ownCohorts } from "./cohorts.js";
-import { doctorCode } from "./jws.js";
+import { showOwnCode } from "./copy.js";
 import { byId, explain, fromTemplate, monthText, now, number, part, t, timeText, tn } from "./page.js";
 import { aggregator } from "./servers.js";
 import { start } from "./start.js";
@@ -13,7 +12,7 @@ const identity = await start();
 const here = identity && identity.state !== "elsewhere";
 let least = Infinity;
 
-if (here) byId("doctor-code").textContent = await doctorCode(identity.keys.root);
+if (here) await showOwnCode(identity.keys.root);
 if (identity) {
   byId("roster-form").addEventListener("submit", askWhetherToFix);
   byId("roster-form").addEventListener("change", showChosen);

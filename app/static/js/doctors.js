@@ -5,24 +5,25 @@
 
 import { ownCohorts } from "./cohorts.js";
 import { consent, doctorOf, finishUnconfirmed, normalisedCode, takeBack } from "./grants.js";
-import { byId, explain, fromTemplate, monthText, number, part, t, timeText } from "./page.js";
+import { byId, explain, fromTemplate, listen, monthText, number, part, t, timeText } from "./page.js";
 import { aggregator } from "./servers.js";
 import { start } from "./start.js";
 
 const status = byId("consent-status");
 const identity = await start();
 const clinics = new Map();
+let newest = 0;
 let found;
 
 if (identity?.state === "elsewhere") byId("find-doctor").hidden = true;
 else if (identity) {
-  byId("find-doctor").addEventListener("submit", findDoctor);
   byId("consent").addEventListener("click", giveConsent);
   byId("no-consent").addEventListener("click", forget);
-  await attempt(() => finishUnconfirmed(identity.keys), "");
+  listen(byId("find-doctor"), "submit", findDoctor);
+  await unasked(() => finishUnconfirmed(identity.keys));
 }
-if (identity) await attempt(showConsents, "");
-if (identity && identity.state !== "elsewhere") await attempt(showCohorts, "");
+if (identity) await unasked(showConsents);
+if (identity && identity.state !== "elsewhere") await unasked(showCohorts);
 
 async function findDoctor(event) {
   event.preventDefault();
@@ -68,7 +69,9 @@ function forget() {
 }
 
 async function showConsents() {
+  const turn = ++newest;
   const { consents } = await aggregator.get("/api/consents");
+  if (turn !== newest) return;
   byId("consents").replaceChildren(...consents.map(consentItem));
   byId("no-consents").hidden = consents.length > 0;
 }
@@ -120,12 +123,19 @@ function consentItem({ grant, doctor, kind, display_name: name, since }) {
   return item;
 }
 
-/** Does something and says how it went. */
+/** Does what somebody asked for and says how it went. */
 async function attempt(work, success) {
   status.textContent = "";
-  try {
+  await unasked(async () => {
     await work();
     status.textContent = success;
+  });
+}
+
+/** Does what the page has to do by itself: what is said meanwhile stays, unless that goes wrong. */
+async function unasked(work) {
+  try {
+    await work();
   } catch (error) {
     status.textContent = explain(error);
   }

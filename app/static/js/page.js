@@ -71,6 +71,16 @@ export function fromTemplate(id, fill = {}) {
 /** The element marked `data-part="name"` inside another. */
 export const part = (element, name) => element.querySelector(`[data-part="${name}"]`);
 
+/**
+ * Listens to a control, or to a form, and only then switches it on: in the HTML whatever needs a
+ * script is disabled (a form by the `<fieldset>` around all of it), so that nothing which is pressed
+ * or typed before somebody listens gets lost.
+ */
+export function listen(control, type, listener) {
+  control.addEventListener(type, listener);
+  (control.querySelector(":scope > fieldset") ?? control).disabled = false;
+}
+
 /** Shows a message where the page has room for it; screen readers hear it. */
 export function notify(text, tone = "plain") {
   const notice = byId("notice");

@@ -3,7 +3,7 @@
 import { showCounts } from "./counts-view.js";
 import { currentManifest } from "./manifest.js";
 import { openTallies } from "./openings.js";
-import { byId, explain, page, t, timeText, tn } from "./page.js";
+import { byId, explain, listen, page, t, timeText, tn } from "./page.js";
 import { choosePeriod } from "./period.js";
 import { confirm, propose, rangeWord } from "./ranges.js";
 import { cellsByDay, daysWithRecordings } from "./scope.js";
@@ -24,16 +24,15 @@ if (here) {
     period = chosen;
     show();
   });
-  byId("open-counts").addEventListener("click", show);
-  form.addEventListener("submit", setRange);
+  listen(byId("open-counts"), "click", show);
   // The browser sends no form with a complaint left on it, so a correction takes it off.
   form.addEventListener("input", () => byId("hi").setCustomValidity(""));
-  byId("set-range").disabled = false;
+  listen(form, "submit", setRange);
 } else {
   byId("findings").hidden = true;
   form.hidden = true;
 }
-if (identity) await showRange();
+const rangeShown = identity && showRange();
 
 async function show() {
   const turn = ++newest;
@@ -72,8 +71,9 @@ async function setRange(event) {
   if (!form.reportValidity()) return;
   const button = byId("set-range");
   button.disabled = true;
-  rangeStatus.textContent = t("range.sealing");
   try {
+    await rangeShown; // it may be finishing an older proposal, whose end is not this one's
+    rangeStatus.textContent = t("range.sealing");
     await finish(await propose(identity.keys, pseudonym, values));
   } catch (error) {
     rangeStatus.textContent = explain(error);

@@ -1,11 +1,10 @@
 /** The doctor's page: own code, consenting patients, and the counts of all of them in one opening. */
 
 import { showApprovals } from "./approvals.js";
-import "./copy.js";
+import { showOwnCode } from "./copy.js";
 import { noteOn, numbersOf } from "./counts-view.js";
-import { doctorCode } from "./jws.js";
 import { openTallies } from "./openings.js";
-import { byId, explain, fromTemplate, notify, number, part, t, timeText, tn } from "./page.js";
+import { byId, explain, fromTemplate, listen, notify, number, part, t, timeText, tn } from "./page.js";
 import { choosePeriod } from "./period.js";
 import { rangeWord } from "./ranges.js";
 import { approveAsDoctor } from "./recovery.js";
@@ -19,9 +18,9 @@ const here = identity && identity.state !== "elsewhere";
 let newest = 0;
 let period;
 
-if (here) byId("doctor-code").textContent = await doctorCode(identity.keys.root);
+if (here) await showOwnCode(identity.keys.root);
 if (identity) {
-  byId("open-counts").addEventListener("click", show);
+  listen(byId("open-counts"), "click", show);
   choosePeriod((chosen) => {
     period = chosen;
     show();

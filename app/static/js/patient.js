@@ -3,7 +3,7 @@
 import { showCounts } from "./counts-view.js";
 import { currentManifest } from "./manifest.js";
 import { openTallies } from "./openings.js";
-import { byId, explain, page, timeText, tn } from "./page.js";
+import { byId, explain, listen, page, timeText, tn } from "./page.js";
 import { RecordingList } from "./recording-list.js";
 import { cellsByDay, daysWithRecordings } from "./scope.js";
 import { start } from "./start.js";
@@ -17,7 +17,7 @@ if (identity) {
   if (identity.state === "elsewhere") {
     byId("findings").hidden = true;
   } else {
-    byId("open-counts").addEventListener("click", openCounts);
+    listen(byId("open-counts"), "click", openCounts);
     list.addEventListener("settled", openCounts);
     openCounts();
   }

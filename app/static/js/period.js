@@ -1,6 +1,6 @@
 /** The window that a doctor looks at: the last so many days, or two dates. */
 
-import { byId, localDay } from "./page.js";
+import { byId, listen, localDay } from "./page.js";
 
 /** Calls `onChange({first, last})` at once and whenever another window is chosen. */
 export function choosePeriod(onChange) {
@@ -20,6 +20,6 @@ export function choosePeriod(onChange) {
       onChange({ first: first.value, last: last.value });
     }
   };
-  for (const field of [choice, first, last]) field.addEventListener("change", changed);
+  for (const field of [choice, first, last]) listen(field, "change", changed);
   changed();
 }

@@ -11,11 +11,12 @@ import { watch } from "./watch.js";
 
 /** Answers `{state, keys}` as `ensureEnrolled` does, or null when the page cannot work here. */
 export async function start() {
+  // These work without a script too, and must end the session from as early on as they can.
+  for (const form of document.querySelectorAll("[data-ends-visit]")) {
+    form.addEventListener("submit", leave);
+  }
   try {
     await checkBrowser();
-    for (const form of document.querySelectorAll("[data-ends-visit]")) {
-      form.addEventListener("submit", leave);
-    }
     const identity = await ensureEnrolled(() => notify(t("enrolment.begun"), "busy"));
     if (identity.state === "new") notify(t(`enrolment.done-${identity.keys.type}`), "good");
     else clearNotice();

@@ -1,7 +1,7 @@
 /** The chosen files on the page: a card each with its picture, day, progress and end. */
 
 import { decode, drawSpectrogram, drawWaveform } from "./audio-view.js";
-import { byId, explain, fromTemplate, localDay, number, part, t, tn } from "./page.js";
+import { byId, explain, fromTemplate, listen, localDay, number, part, t, tn } from "./page.js";
 import { showState } from "./recording-list.js";
 import { Upload } from "./upload.js";
 
@@ -16,11 +16,10 @@ export class UploadList {
     this.uploads = [];
     recordings.addEventListener("known", () => this.takeOver());
     const input = byId("files");
-    input.addEventListener("change", () => {
+    listen(input, "change", () => {
       this.add([...input.files]);
       input.value = ""; // so that the same file can be chosen again after it was removed
     });
-    input.disabled = false;
     listenToDrops(byId("drop"), (files) => this.add(files));
     byId("send").addEventListener("click", () => this.sendAll());
     window.addEventListener("beforeunload", (event) => {
@@ -77,8 +76,11 @@ export class UploadList {
   takeOver() {
     for (const upload of this.uploads) {
       const known = this.recordings.byId.get(upload.id);
+      if (!known) continue;
+      // A file may have been chosen before it was known which recordings there are.
+      if (upload.state === "ready") upload.follow({ ...known, again: true });
       // An answer from before a failed recording was sent again may still come in: look again.
-      if (known && ["waiting", "failed"].includes(upload.state)) upload.follow(known);
+      else if (["waiting", "failed"].includes(upload.state)) upload.follow(known);
     }
     this.refresh();
   }
