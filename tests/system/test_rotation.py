@@ -24,14 +24,20 @@ from tests.support.small_keys import SMALL_BITS
 from tests.system.ward import Ward, mixed
 
 STEPS = [
-    (at.MOVE_CHOSEN, "process"),
-    (at.MOVE_KEPT, "group"),
-    (at.MOVE_CLOSING, "process"),
     (at.MOVE_CLOSED, "group"),
-    (at.MOVE_ANSWERED, "process"),
     (at.MOVE_REPLACING, "group"),
-    (at.MOVE_IN_FORCE, "process"),
+    *(
+        pytest.param(point, who, marks=pytest.mark.slow)
+        for point, who in (
+            (at.MOVE_CHOSEN, "process"),
+            (at.MOVE_KEPT, "group"),
+            (at.MOVE_CLOSING, "process"),
+            (at.MOVE_ANSWERED, "process"),
+            (at.MOVE_IN_FORCE, "process"),
+        )
+    ),
 ]
+"""`tests/workers/test_moving.py` kills at each step within one process."""
 OTHER_DAY = date(2026, 3, 2)
 
 
@@ -63,7 +69,7 @@ def wait_moved(ward: Ward, key_id: str, seconds: float = 90.0) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize(("point", "who"), STEPS, ids=[f"{p}-{w}" for p, w in STEPS])
+@pytest.mark.parametrize(("point", "who"), STEPS)
 def test_a_kill_at_every_step(ward: Ward, faults: Faults, point: str, who: str) -> None:
     ward.upload(mixed(2))
     ward.check()

@@ -23,6 +23,7 @@ from crypto.moves import decode_move
 from crypto.unsealing import SealingKey
 from tests.workers.conftest import (
     COMPARE,
+    DAY,
     FAST,
     HEALTHY,
     KEY_BITS,
@@ -30,8 +31,9 @@ from tests.workers.conftest import (
     MURMUR_AND_SLOW,
     World,
 )
-from workers.aggregation import assigning, batches, moved_items, moving
+from workers.aggregation import assigning, batches, moved_items, moving, tallies
 from workers.aggregation.counting import count_waiting
+from workers.aggregation.tallies import TallyName
 
 MOVES = "/v1/moves"
 OTHER_DAY = "2026-03-02"
@@ -186,6 +188,10 @@ def test_a_tally_on_its_way_gets_no_number(world: World) -> None:
     a.db.session.commit()
     assert assigning.assign(old, 0, 60) is None
     assert assigning.assign(world.key, 0, 60) is None
+    # A worker that saw the tally free, and comes to lock it now.
+    name = TallyName(patient.collector, DAY)
+    assert tallies.lock(old, [name]) == []
+    a.db.session.rollback()
 
 
 @pytest.mark.parametrize(
@@ -292,6 +298,7 @@ def test_the_range_in_force_moves_and_new_recordings_wait_for_it(world: World) -
     world.range(patient, 65_000, 300, 1_400, a.RangeState.ACTIVE)
     turn(world)
     world.reported(patient, MURMUR_AND_SLOW)
+    assert tallies.candidates(world.key.key_id, 10) == []
     assert assigning.assign(world.key, 0, 60) is None
     assert not count_waiting(60)
     assert world.opened(patient) == (1, 0, 0)
