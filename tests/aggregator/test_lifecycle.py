@@ -9,18 +9,15 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.aggregator.recordings import lifecycle
+from app.aggregator.recordings import lifecycle, uploads
 from app.aggregator.recordings.lifecycle import (
     LeaseLost,
-    RecordingExists,
     RecordingFinished,
     RecordingTaken,
     ReportConflict,
-    TooManyWaiting,
     UnknownRecording,
-    Upload,
-    WaitingLimits,
 )
+from app.aggregator.recordings.uploads import RecordingExists, TooManyWaiting, Upload, WaitingLimits
 from app.aggregator.tables import (
     Account,
     AccountKind,
@@ -185,26 +182,26 @@ def test_every_step_from_every_state(owner: int, state: RecordingState) -> None:
 
 
 def test_an_upload_makes_one_row(owner: int) -> None:
-    first = lifecycle.register_upload(upload(owner), NOW, LIMITS)
-    again = lifecycle.register_upload(upload(owner, day="2025-03-02"), NOW + 1, LIMITS)
+    first = uploads.register_upload(upload(owner), NOW, LIMITS)
+    again = uploads.register_upload(upload(owner, day="2025-03-02"), NOW + 1, LIMITS)
     assert (first.created, again.created) == (True, False)
     assert again.day == "2025-03-01"
     assert fresh("e" * 32).uploaded_at == NOW
 
 
 def test_other_bytes_under_an_id_are_refused_with_its_state(owner: int) -> None:
-    lifecycle.register_upload(upload(owner), NOW, LIMITS)
+    uploads.register_upload(upload(owner), NOW, LIMITS)
     with pytest.raises(RecordingExists) as caught:
-        lifecycle.register_upload(upload(owner, sealed_sha256="0" * 64), NOW, LIMITS)
+        uploads.register_upload(upload(owner, sealed_sha256="0" * 64), NOW, LIMITS)
     assert caught.value.members["state"] == "queued"
     assert fresh("e" * 32).sealed_sha256 == SHA
 
 
 def test_another_account_learns_nothing_of_the_recording(owner: int) -> None:
-    lifecycle.register_upload(upload(owner), NOW, LIMITS)
+    uploads.register_upload(upload(owner), NOW, LIMITS)
     for sha in (SHA, "0" * 64):
         with pytest.raises(RecordingExists) as caught:
-            lifecycle.register_upload(upload(owner + 1, sealed_sha256=sha), NOW, LIMITS)
+            uploads.register_upload(upload(owner + 1, sealed_sha256=sha), NOW, LIMITS)
         assert caught.value.members == {}
 
 
@@ -258,8 +255,8 @@ def test_what_failed_on_its_way_can_be_sent_again(owner: int, reason: str, sha: 
     )
     again = upload(owner, recording=failing, sealed_sha256=sha, sealed_bytes=200)
     with pytest.raises(RecordingExists):
-        lifecycle.register_upload(replace(again, account_id=owner + 1), NOW + 9, LIMITS)
-    done = lifecycle.register_upload(again, NOW + 9, LIMITS)
+        uploads.register_upload(replace(again, account_id=owner + 1), NOW + 9, LIMITS)
+    done = uploads.register_upload(again, NOW + 9, LIMITS)
     assert (done.state, done.day, done.created) == (R.QUEUED, "2025-03-01", True)
     row = fresh(failing)
     assert (row.state, row.reason, row.finished_at, row.attempts) == (R.QUEUED, None, None, 0)
@@ -295,9 +292,7 @@ def test_nothing_else_can_be_sent_again(
         )
         db.session.commit()
     with pytest.raises(RecordingExists) as caught:
-        lifecycle.register_upload(
-            upload(owner, recording=known, sealed_sha256="0" * 64), NOW, LIMITS
-        )
+        uploads.register_upload(upload(owner, recording=known, sealed_sha256="0" * 64), NOW, LIMITS)
     assert caught.value.members["state"] == state.value
     assert fresh(known).state == state
 
@@ -308,18 +303,18 @@ def test_only_so_much_of_an_account_waits(owner: int) -> None:
     for state in (R.REPORTED, R.COUNTED, R.UNREADABLE, R.FAILED):
         row_in(owner, state)
     with pytest.raises(TooManyWaiting):
-        lifecycle.register_upload(upload(owner, sealed_bytes=801), NOW, LIMITS)
-    lifecycle.register_upload(upload(owner, sealed_bytes=800), NOW, LIMITS)
-    assert not lifecycle.register_upload(upload(owner, sealed_bytes=800), NOW, LIMITS).created
+        uploads.register_upload(upload(owner, sealed_bytes=801), NOW, LIMITS)
+    uploads.register_upload(upload(owner, sealed_bytes=800), NOW, LIMITS)
+    assert not uploads.register_upload(upload(owner, sealed_bytes=800), NOW, LIMITS).created
     another = upload(owner, recording=new_id(), sealed_bytes=0)
     with pytest.raises(TooManyWaiting):
-        lifecycle.register_upload(another, NOW, LIMITS)
+        uploads.register_upload(another, NOW, LIMITS)
     report(unreadable(leased))
-    assert lifecycle.register_upload(another, NOW, LIMITS).created
+    assert uploads.register_upload(another, NOW, LIMITS).created
 
 
 def test_a_large_recording_alone_may_wait(owner: int) -> None:
-    assert lifecycle.register_upload(upload(owner, sealed_bytes=2_000), NOW, LIMITS).created
+    assert uploads.register_upload(upload(owner, sealed_bytes=2_000), NOW, LIMITS).created
 
 
 def test_a_report_after_expiry_counts_while_nobody_else_holds_the_recording(owner: int) -> None:

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from sqlalchemy import delete
 
-from app.aggregator.recordings import lifecycle
-from app.aggregator.recordings.lifecycle import Lease, Upload, WaitingLimits
+from app.aggregator.recordings import lifecycle, uploads
+from app.aggregator.recordings.lifecycle import Lease
+from app.aggregator.recordings.uploads import Upload, WaitingLimits
 from app.aggregator.tables import Account, AccountKind, Recording, RecordingState, db
 from app.common.database import configure_database, in_transaction
 from app.common.migrate import upgrade
@@ -161,7 +162,7 @@ class Workers(RuleBasedStateMachine):
 
     def _register(self, recording: str) -> None:
         upload = Upload(recording, self.owner, PSEUDONYM, "2025-03-01", "f" * 64, 100)
-        lifecycle.register_upload(upload, self.now, LIMITS)
+        uploads.register_upload(upload, self.now, LIMITS)
 
 
 def test_nothing_is_lost_and_nothing_is_finished_twice() -> None:

@@ -14,7 +14,7 @@ from flask import Flask
 
 from app.aggregator.factory import create_app
 from app.aggregator.recordings import api, cleanup
-from app.aggregator.recordings.lifecycle import Registered, Upload
+from app.aggregator.recordings.uploads import Registered, Upload
 from app.aggregator.services import services
 from app.aggregator.tables import Recording, RecordingState, db
 from config import AggregatorConfig

@@ -113,9 +113,9 @@ def install(module: str, arguments: list[str]) -> None:
     """Put the points of the program that is about to run in this process."""
     words = " ".join([module, *arguments])
     if "wsgi:aggregator" in words:
-        from app.aggregator.recordings import lifecycle
+        from app.aggregator.recordings import lifecycle, uploads
 
-        wrap(lifecycle, "register_upload", before=UPLOAD_STORED, after=UPLOAD_REGISTERED)
+        wrap(uploads, "register_upload", before=UPLOAD_STORED, after=UPLOAD_REGISTERED)
         wrap(lifecycle, "accept_report", before=REPORT_ARRIVED, after=REPORT_ACCEPTED)
     elif "wsgi:keyholder" in words:
         from app.keyholder import comparisons, moves

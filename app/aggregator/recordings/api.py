@@ -17,8 +17,8 @@ from sqlalchemy import select
 from app.aggregator.access import account, only
 from app.aggregator.blobs import BlobName
 from app.aggregator.extensions import limiter
-from app.aggregator.recordings import lifecycle
-from app.aggregator.recordings.lifecycle import Registered, Upload, WaitingLimits
+from app.aggregator.recordings import lifecycle, uploads
+from app.aggregator.recordings.uploads import Registered, Upload, WaitingLimits
 from app.aggregator.services import services
 from app.aggregator.tables import AccountKind, Recording, db
 from app.common.body_deadline import RequestTimeout
@@ -77,9 +77,9 @@ def upload(recording_id: str) -> tuple[dict[str, Any], int]:
     _count_upload(owner.id)
     known = db.session.get(Recording, recording_id)
     account_id, pseudonym = owner.id, owner.collector
-    stored = known is None or lifecycle.takes_again(known, account_id)
+    stored = known is None or uploads.takes_again(known, account_id)
     if stored:
-        lifecycle.check_limits(account_id, length, _waiting_limits())
+        uploads.check_limits(account_id, length, _waiting_limits())
     # No transaction stays open while somebody's slow line delivers the bytes.
     db.session.rollback()
 
@@ -153,7 +153,7 @@ def _store(length: int, described: Any) -> Registered:
         writer.keep(name)
     try:
         registered = _register(new)
-    except (lifecycle.RecordingExists, lifecycle.TooManyWaiting):
+    except (uploads.RecordingExists, uploads.TooManyWaiting):
         blobs.delete(name)
         raise
     if registered.state not in lifecycle.WAITING_STATES:
@@ -162,7 +162,7 @@ def _store(length: int, described: Any) -> Registered:
 
 
 def _register(new: Upload) -> Registered:
-    return lifecycle.register_upload(new, int(time.time()), _waiting_limits())
+    return uploads.register_upload(new, int(time.time()), _waiting_limits())
 
 
 def _count_upload(account_id: int) -> None:
