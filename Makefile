@@ -7,7 +7,7 @@ RUN_ARGS ?=
 SPREAD ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-all check bench bench-crypto lock train translations pictures clean
+.PHONY: help setup run demo test test-all check bench bench-crypto keys-rotate lock train translations pictures clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,9 @@ setup: $(VENV)/.runtime ## Make the virtual environment with the pinned dependen
 
 run: setup ## Start both roles and the workers (Ctrl-C stops everything); by TLS on the network: make run LAN=1 [or its address]
 	@exec $(BIN)/python -m deploy.local.run $(if $(LAN),--lan $(if $(filter-out 1,$(LAN)),"$(LAN)")) $(RUN_ARGS)
+
+keys-rotate: setup ## Replace the key holder's Paillier key of `make run`, also while it runs
+	@exec $(BIN)/python -m app.keyholder.keys rotate
 
 demo: setup ## Show the whole way of a recording in a temporary folder: make demo [RECORDINGS=folder]
 	@exec $(BIN)/python -m deploy.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
