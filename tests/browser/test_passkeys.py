@@ -132,6 +132,7 @@ def test_a_passkey_that_is_gone_is_no_dead_end(window: Window, base: str) -> Non
     authenticator = register_with_passkey(patient, "Patient A")
     at_home.log_in(patient.login_name)
     at_home.connect(patient)
+    at_home.open("/about-privacy")  # a page that asks for nothing once its session has ended
     authenticator.forget()
     patient.log_out()
     patient.log_in(patient.login_name)

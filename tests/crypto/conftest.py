@@ -22,6 +22,12 @@ def _small_keys_are_allowed() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _small_keys_in_each_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when tests of other folders, with other keys, run between these."""
+    monkeypatch.setattr(paillier, "MIN_KEY_BITS", SMALL_KEY_BITS)
+
+
 @pytest.fixture(scope="session")
 def private_key(_small_keys_are_allowed: None) -> PrivateKey:
     return PrivateKey.generate(512)

@@ -23,7 +23,12 @@ FOR_COLLECTORS = [
     "/v1/cohort-openings",
     "/v1/cohort-queries",
 ]
-FOR_THE_AGGREGATOR = ["/v1/comparison-sessions", "/v1/comparisons", "/v1/cohort-members"]
+FOR_THE_AGGREGATOR = [
+    "/v1/comparison-sessions",
+    "/v1/comparisons",
+    "/v1/moves",
+    "/v1/cohort-members",
+]
 PAGE = "http://127.0.0.1:8000"
 FOREIGN = ["http://127.0.0.1:8002", "https://127.0.0.1:8000", "null", "http://evil.example"]
 
