@@ -8,6 +8,7 @@ starts for its randomness, once they are running.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import multiprocessing
 import secrets
@@ -27,7 +28,9 @@ from tno.mpc.protocols.secure_comparison import Initiator, KeyHolder
 
 SCORE_BITS = 16
 WARM_UP = 2
-COMPARISONS = 10
+ROUNDS = 5
+COMPARISONS = 4
+"""In a round."""
 PHE_RUNS = 20
 KEY_BITS = (2048, 3072)
 DGK_EXPONENT_BITS = {2048: 224, 3072: 256}
@@ -66,8 +69,8 @@ def timed(work: Any, runs: int) -> list[float]:
     return taken
 
 
-async def measure_tno(bits: int) -> dict[str, float]:
-    """Comparisons a second and core, bytes and messages of one, both parties in this process."""
+async def measure_tno(bits: int) -> dict[str, Any]:
+    """Comparisons a second and core in each round, bytes and messages of one, both parties here."""
     paillier = Paillier.from_security_parameter(key_length=bits)
     dgk = DGK(*dgk_key(bits, DGK_EXPONENT_BITS[bits]), full_decryption=False)
     channel = Channel()
@@ -76,27 +79,30 @@ async def measure_tno(bits: int) -> dict[str, float]:
 
     pairs = [
         (secrets.randbelow(1 << SCORE_BITS), secrets.randbelow(1 << SCORE_BITS))
-        for _ in range(WARM_UP + COMPARISONS)
+        for _ in range(WARM_UP + ROUNDS * COMPARISONS)
     ]
     inputs = [(paillier.encrypt(x), paillier.encrypt(y)) for x, y in pairs]
     answers = []
+    spent = []
     for number, (x, y) in enumerate(inputs):
-        if number == WARM_UP:
-            start, own = cpu_seconds(), time.process_time()
+        if number >= WARM_UP and (number - WARM_UP) % COMPARISONS == 0:
+            spent.append((cpu_seconds(), time.process_time()))
         answer, _ = await asyncio.gather(
             initiator.perform_secure_comparison(x, y), keyholder.perform_secure_comparison()
         )
         answers.append(answer)
-    spent, own = cpu_seconds() - start, time.process_time() - own
+    spent.append((cpu_seconds(), time.process_time()))
+    rounds = [after - before for (before, _), (after, _) in itertools.pairwise(spent)]
+    total, own = (last - first for first, last in zip(spent[0], spent[-1], strict=True))
     if [bool(paillier.decrypt(answer)) for answer in answers] != [x <= y for x, y in pairs]:
         raise SystemExit("the peer compares wrongly: it is not used as it should be")
     for scheme in (paillier, dgk, initiator.scheme_paillier, initiator.scheme_dgk):
         scheme.shut_down()
     return {
-        "comparisons_per_s_core": COMPARISONS / spent,
-        "share_of_randomness": 1 - own / spent,
-        "bytes": channel.bytes / (WARM_UP + COMPARISONS),
-        "messages": channel.messages / (WARM_UP + COMPARISONS),
+        "comparisons_per_s_core": [COMPARISONS / seconds for seconds in rounds],
+        "share_of_randomness": 1 - own / total,
+        "bytes": channel.bytes / len(answers),
+        "messages": channel.messages / len(answers),
     }
 
 

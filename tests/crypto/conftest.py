@@ -22,10 +22,12 @@ def _small_keys_are_allowed() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _small_keys_in_each_test(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _small_keys_in_each_module() -> Iterator[None]:
     """Also when tests of other folders, with other keys, run between these."""
-    monkeypatch.setattr(paillier, "MIN_KEY_BITS", SMALL_KEY_BITS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paillier, "MIN_KEY_BITS", SMALL_KEY_BITS)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -85,12 +85,14 @@ def check_length(token: str, longest: int = TOKEN_CHARS) -> None:
 
 
 def in_force(account_id: int) -> list[CollectorKey]:
-    """The account's keys that were not removed, oldest first."""
+    """The account's keys that were not removed, oldest first; the one no other signed leads."""
     return list(
         db.session.scalars(
             select(CollectorKey)
             .where(CollectorKey.account_id == account_id, CollectorKey.revoked_at.is_(None))
-            .order_by(CollectorKey.added_at, CollectorKey.thumbprint)
+            .order_by(
+                CollectorKey.added_at, CollectorKey.message.is_not(None), CollectorKey.thumbprint
+            )
         )
     )
 
