@@ -13,6 +13,7 @@ from crypto.random import KERNEL, RandomSource
 from crypto.slots import COUNT_SLOT_BITS, Counts, join, max_cells, rate_count_offset, split
 
 RANGE_DIGEST_BYTES = 32
+_NARROW_SLOT_BITS = 16
 
 
 def recover_counts(
@@ -76,9 +77,13 @@ def unblinded(value: bytes, blind: bytes, key: PublicKey) -> int:
     return (_number(value, key) - _number(blind, key)) % key.n
 
 
-def narrow_slot_bits(recordings: Sequence[int]) -> int:
-    """The width of a slot in which each of these cells fits: the narrower, the less A computes."""
-    return max(1, max(recordings, default=0).bit_length())
+def fitting_slot_bits(recordings: Sequence[int]) -> int:
+    """The width of a slot in which each of these cells fits: the narrower, the less A computes.
+
+    One of two, so that an opening costs the same for few recordings and for thousands a cell.
+    """
+    fits = max(recordings, default=0).bit_length() <= _NARROW_SLOT_BITS
+    return _NARROW_SLOT_BITS if fits else COUNT_SLOT_BITS
 
 
 def blind_tallies(

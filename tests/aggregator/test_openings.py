@@ -119,10 +119,10 @@ def value_of(
 
 
 def slot_bits_of(half: dict[str, Any]) -> int:
-    """As narrow as the recordings allow; the statement says it."""
+    """What the statement says."""
     statement = Statement.claimed(half["statement"])
     assert isinstance(statement, TallyStatement)
-    assert statement.slot_bits == max(cell.recordings for cell in statement.cells).bit_length()
+    assert statement.slot_bits == 16
     return statement.slot_bits
 
 

@@ -22,7 +22,7 @@ from app.common.problems import NotFound, Problem
 from crypto import hpke
 from crypto.encoding import b64u, new_id, sha256_hex
 from crypto.messages import Cell, RangeCheckStatement, Statement, TallyStatement
-from crypto.opening import blind_tallies, commit_digest, narrow_slot_bits
+from crypto.opening import blind_tallies, commit_digest, fitting_slot_bits
 from crypto.paillier import Ciphertext, PublicKey
 
 STATEMENT_SECONDS = 300
@@ -85,7 +85,7 @@ def open_tallies(collector: Account, cells: Sequence[AskedCell], recipient: byte
             )
         )
         tallies.append([key.stored(row.ciphertext) for _, row in rows if row and row.recordings])
-    slot_bits = narrow_slot_bits([cell.recordings for cell in stated])
+    slot_bits = fitting_slot_bits([cell.recordings for cell in stated])
     blinded, blind = blind_tallies(key, tallies, slot_bits)
     statement = TallyStatement(
         slot_bits=slot_bits,
