@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from crypto.encoding import new_id
 from deploy.local.system import LocalSystem
 from tests.support.fault_points import Faults
 from tests.support.fixtures import make_system
@@ -37,8 +38,8 @@ def servers_system(
     with make_system(
         tmp_path_factory.mktemp("servers"),
         BROKER_URL=redis_url,
-        AGGREGATOR_DATABASE_URL=create_database(postgres_url, "system_aggregator"),
-        KEYHOLDER_DATABASE_URL=create_database(postgres_url, "system_keyholder"),
+        AGGREGATOR_DATABASE_URL=create_database(postgres_url, f"aggregator_{new_id()}"),
+        KEYHOLDER_DATABASE_URL=create_database(postgres_url, f"keyholder_{new_id()}"),
     ) as running:
         yield running
 
